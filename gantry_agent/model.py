@@ -1,0 +1,303 @@
+"""The nouns: what the program talks about, as frozen values.
+
+Nothing here does anything: no input or output, no clock, no parsing. `vocabulary` names the quantities; this module
+names the things that have them. One concept, one word, in code, YAML, log and page (README, "How it works").
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Literal
+
+Value = int | float | str
+Lane = Literal["fast", "slow"]
+Channel = Literal["computer", "cabinet"]  # the two upload methods, each with its own server and frequency (D9)
+
+NOTHING: Mapping[str, Value] = MappingProxyType({})
+
+
+# --- readings -------------------------------------------------------------------------------------------------------
+
+
+class Quality(StrEnum):
+    """Whether a reading has a value; the other three are the words of the interface (§1.8)."""
+
+    OK = "ok"
+    NO_DATA = "NoData"
+    GET_FAILED = "GetFailed"
+    NOT_SUPPORT = "NotSupport"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A point's value and when it was taken (Unix seconds), or why there is none."""
+
+    value: Value | None
+    quality: Quality = Quality.OK
+    at: float = 0.0
+
+
+NO_DATA = Reading(None, Quality.NO_DATA)
+GET_FAILED = Reading(None, Quality.GET_FAILED)
+NOT_SUPPORT = Reading(None, Quality.NOT_SUPPORT)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Role:
+    """A place in the payloads: member `ups` number 2 of cabinet 1. Cabinet 0 is the gantry's computers.
+
+    A member of one object (doors) has number 1.
+    """
+
+    cabinet: int
+    member: str
+    number: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What one device said in one round: fields of its roles that were read, whatever their quality."""
+
+    device: str
+    at: float
+    fields: Mapping[tuple[Role, str], Reading]
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """A device did not answer, or not usably; `why` is for the log."""
+
+    device: str
+    at: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All latest readings of one cabinet at one instant; replaced whole, never edited."""
+
+    cabinet: int
+    entries: Mapping[Role, Mapping[str, Reading]]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A difference between two snapshots that the cloud must hear of at once."""
+
+    role: Role
+    field: str
+    before: Reading
+    after: Reading
+    at: float
+
+
+# --- the site -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Bus:
+    """A shared medium, as configured. `settings` are those of its kind (README, "The site file")."""
+
+    name: str
+    kind: Literal["serial", "serial-tcp", "modbus-tcp", "snmp", "host"]
+    settings: Mapping[str, Value | None] = field(hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class MappedPoint:
+    """A generic point of a device given a meaning by the site file: `frontDoorClosed: di2`."""
+
+    point: str
+    invert: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A profile on a bus at an address, in one or more roles.
+
+    `key` is unique in the site (`1.meter`, `computer 2`). `roles` gives, by member, the numbers that the profile's
+    first, second … instance of that member take. `skip` names members (`elec`) or fields (`elec.voltage`) that the
+    profile offers and this site does not want. `mapping` adds fields by generic points.
+    """
+
+    key: str
+    cabinet: int
+    profile: str
+    bus: str
+    unit: int
+    roles: Mapping[str, tuple[int, ...]] = field(hash=False)
+    parameters: Mapping[str, Value] = field(hash=False, default=NOTHING)
+    mapping: Mapping[tuple[Role, str], MappedPoint] = field(hash=False, default_factory=lambda: MappingProxyType({}))
+    skip: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A switched contact of the site: a writable point of a device, on for `pulse_s` (0 = until told otherwise)."""
+
+    name: str
+    device: str
+    point: str
+    pulse_s: float = 0.0
+    invert: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What unlocks one door and how long an unlocking explains a lock that opens (D21)."""
+
+    side: Literal["front", "back"]
+    unlock: str | None = None  # name of an Output of the same cabinet
+
+
+@dataclass(frozen=True, slots=True)
+class Cabinet:
+    number: int
+    devices: tuple[str, ...]
+    outputs: Mapping[str, Output] = field(hash=False)
+    doors: tuple[Door, ...] = ()
+    unlock_window_s: float = 10.0
+    siren: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Computer:
+    """One industrial PC of the gantry; what is read of it comes from the device of the same key `computer N`."""
+
+    number: int
+    monitor: bool
+    main: bool
+    ip: str
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The gantry as configured: built once, never changes."""
+
+    gantry_id: str
+    timezone: str
+    buses: Mapping[str, Bus] = field(hash=False)
+    devices: Mapping[str, Device] = field(hash=False)
+    cabinets: tuple[Cabinet, ...]
+    computers: tuple[Computer, ...]
+    misses: int = 3
+    fast_s: float = 0.5
+    slow_s: float = 5.0
+
+
+# --- uploads --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An upload ready to send: the exact body, and what decides its turn (D16, D17).
+
+    `number` is given by the outbox when it accepts the record, 0 before.
+    """
+
+    channel: Channel
+    cabinet: int  # 0 for computers
+    urgent: bool  # carries an event, or is a periodic status
+    taken_at: float  # Unix seconds; the body's timeStamp
+    body: bytes
+    number: int = 0
+
+
+# --- commands -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SetServer:
+    channel: Channel
+    server: str  # as asked for: with or without scheme and path (D9)
+
+
+@dataclass(frozen=True, slots=True)
+class SetFrequency:
+    channel: Channel
+    interval_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateNow:
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True)
+class Unlock:
+    """cmd 2."""
+
+    cabinet: int
+    side: Literal["front", "back"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunAirConditioner:
+    """cmd 3; number 0 is every unit of the cabinet (D13)."""
+
+    cabinet: int
+    number: int
+    run: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NotYet:
+    """A command of the interface that this version does not carry out; it is answered 1007."""
+
+    cmd: int
+
+
+Command = SetServer | SetFrequency | UpdateNow | Unlock | RunAirConditioner | NotYet
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Carried out, and confirmed by read-back where there is hardware."""
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """Some units did it, `failed` did not."""
+
+    failed: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The order itself cannot be: `field` is missing, out of its values, or names what is not configured (D7)."""
+
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The hardware did not do it, or did not confirm in time. `why` is Chinese, short: it travels in `msg`."""
+
+    why: str
+
+
+Outcome = Done | Partial | Refused | Failed
+
+
+# --- errors ---------------------------------------------------------------------------------------------------------
+
+
+class AgentError(Exception):
+    """Base of every error this program raises on purpose."""
+
+
+class NoReply(AgentError):
+    """Nothing came back in time, or there is no way to the device."""
+
+
+class BadReply(AgentError):
+    """Something came back that is not an answer to what was asked."""
+
+
+class DeviceRefused(AgentError):
+    """The device understood and declined; `code` is the protocol's own (Modbus exception, SNMP error-status)."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
