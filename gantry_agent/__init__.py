@@ -1,0 +1,1 @@
+"""gantry-agent: reads the cabinets of an ETC toll gantry, reports to the cloud and carries out its commands."""

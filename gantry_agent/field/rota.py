@@ -1,0 +1,130 @@
+"""Whose turn it is on one bus: a pure account of what is due, without a clock or a wire.
+
+A turn is one block read of one unit. The fast lane (alarm and door points) goes before measurements; after
+`FAST_RUN` fast turns in a row a waiting measurement has one, so that a line too slow for its fast lane still measures.
+A turn that failed comes back later and later; a unit of which nothing answers gets one probe at a time, further and
+further apart, so its neighbours keep their cycle. Times are monotonic seconds, always given.
+"""
+
+import heapq
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from gantry_agent.field.request import Block
+from gantry_agent.model import Lane
+
+FAST_RUN = 8
+FIRST_PAUSE_S = 0.5  # after the first miss; doubles
+LONGEST_PAUSE_S = 25.0  # twice this, the longest wait of one turn, and its response time stay within a minute
+
+
+def pause(misses: int) -> float:
+    """How long to leave alone what missed so many times in a row."""
+    return float(min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(misses - 1, 16)))
+
+
+@dataclass(eq=False, slots=True)
+class UnitState:
+    """What the rota keeps of one device on the bus."""
+
+    key: str
+    misses: int = 0  # consecutive, of whatever was asked
+    silent_until: float = 0.0
+
+
+@dataclass(eq=False, slots=True)
+class Turn:
+    """One block of one unit, and when it is due."""
+
+    unit: UnitState
+    block: Block
+    lane: Lane
+    period_s: float
+    due: float = 0.0
+    misses: int = 0
+    dropped: bool = False
+
+
+@dataclass(slots=True)
+class Rota:
+    """The turns of one bus, ordered by when they are due."""
+
+    _lanes: dict[Lane, list[tuple[float, int, Turn]]] = field(default_factory=lambda: {"fast": [], "slow": []})
+    _count: Iterator[int] = field(default_factory=itertools.count)
+    _fast_in_a_row: int = 0
+
+    def add(self, turns: Iterable[Turn]) -> None:
+        for turn in turns:
+            self._push(turn)
+
+    def drop(self, unit: UnitState) -> None:
+        """Forget every turn of a unit, before it is planned anew."""
+        for lane in self._lanes.values():
+            for _, _, turn in lane:
+                if turn.unit is unit:
+                    turn.dropped = True
+
+    def next(self, now: float) -> tuple[Turn | None, float]:
+        """Take the turn that is due, or tell None and when the next one will be (monotonic seconds)."""
+        fast, slow = self._head("fast", now), self._head("slow", now)
+        fast_due, slow_due = fast is not None and fast.due <= now, slow is not None and slow.due <= now
+        if fast_due and not (slow_due and self._fast_in_a_row >= FAST_RUN):
+            self._fast_in_a_row += 1
+            return heapq.heappop(self._lanes["fast"])[2], now
+        if slow_due:
+            self._fast_in_a_row = 0
+            return heapq.heappop(self._lanes["slow"])[2], now
+        return None, min((turn.due for turn in (fast, slow) if turn), default=now + LONGEST_PAUSE_S)
+
+    def succeeded(self, turn: Turn, now: float) -> bool:
+        """Put a turn back after an answer; tell whether its unit was silent until now, and then hurry its others."""
+        was_silent = turn.unit.misses > 0
+        turn.misses = turn.unit.misses = 0
+        turn.unit.silent_until = 0.0
+        late = now - turn.due
+        turn.due += turn.period_s * (1 + late // turn.period_s)  # ticks that went by are skipped, not caught up
+        self._push(turn)
+        if was_silent:
+            self._move(turn, lambda _: now)
+        return was_silent
+
+    def failed(self, turn: Turn, now: float) -> None:
+        """Put a turn back after no usable answer; the unit's next probe is another of its blocks, if it has one.
+
+        So a unit of which only one block fails is never taken for dead.
+        """
+        turn.misses += 1
+        turn.unit.misses += 1
+        until = now + pause(turn.unit.misses)
+        turn.unit.silent_until = until
+        turn.due = until + pause(turn.misses)
+        self._push(turn)
+        self._move(turn, lambda due: min(due, until))
+
+    def _push(self, turn: Turn) -> None:
+        heapq.heappush(self._lanes[turn.lane], (turn.due, next(self._count), turn))
+
+    def _head(self, lane: Lane, now: float) -> Turn | None:
+        """Show the first turn of a lane that may go; turns of silent units move to the end of the silence."""
+        heap = self._lanes[lane]
+        while heap:
+            _, _, turn = heap[0]
+            if turn.dropped:
+                heapq.heappop(heap)
+            elif turn.due <= now < turn.unit.silent_until:
+                heapq.heappop(heap)
+                turn.due = turn.unit.silent_until
+                self._push(turn)
+            else:
+                return turn
+        return None
+
+    def _move(self, done: Turn, to: Callable[[float], float]) -> None:
+        """Change when the other turns of a unit are due."""
+        for lane, heap in self._lanes.items():
+            for _, _, turn in heap:
+                if turn.unit is done.unit and turn is not done:
+                    turn.due = to(turn.due)
+            self._lanes[lane] = [(turn.due, n, turn) for _, n, turn in heap]
+            heapq.heapify(self._lanes[lane])
