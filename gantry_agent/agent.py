@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 CHANNELS: tuple[Channel, Channel] = ("computer", "cabinet")
 FIRST_LOOK_S = 10.0  # the first status waits this long for every device to have spoken or missed
 DATABASE = "agent.db"
+OVERRIDES = frozenset(f"{name}.{channel}" for name in ("server", "interval_s") for channel in CHANNELS)
 
 
 @dataclass(slots=True)

@@ -47,8 +47,9 @@ class Document:
     file: str
     root: Any
 
-    def fault(self, path: Path_, text: Text) -> Fault:
-        line, column = _position(self.root, path)
+    def fault(self, path: Path_, text: Text, *, at_key: bool = False) -> Fault:
+        """Make a fault at the value of a path, or at its last key when that itself is wrong."""
+        line, column = _key_position(self.root, path) if at_key else _position(self.root, path)
         return Fault(self.file, line, column, text)
 
 
@@ -104,15 +105,14 @@ def _position(root: Any, path: Path_) -> tuple[int, int]:
     return line + 1, column + 1
 
 
-def position_of_key(document: Document, path: Path_) -> tuple[int, int]:
-    """Tell where the last key of `path` itself stands, for a key that should not be there."""
-    node = document.root
+def _key_position(root: Any, path: Path_) -> tuple[int, int]:
+    node = root
     for key in path[:-1]:
         node = node[key]
     if isinstance(node, CommentedMap) and path[-1] in node:
         line, column = node.lc.key(path[-1])
         return line + 1, column + 1
-    return _position(document.root, path)
+    return _position(root, path)
 
 
 def suggest(word: str, valid: Iterable[str], most: int = 12) -> Text:

@@ -127,7 +127,7 @@ class Device:
     bus: str
     unit: int
     roles: Mapping[str, tuple[int, ...]] = field(hash=False)
-    parameters: Mapping[str, Value] = field(hash=False, default=NOTHING)
+    parameters: Mapping[str, Value] = field(hash=False, default_factory=lambda: NOTHING)
     mapping: Mapping[tuple[Role, str], MappedPoint] = field(hash=False, default_factory=lambda: MappingProxyType({}))
     skip: frozenset[str] = frozenset()
 

@@ -12,11 +12,12 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from gantry_agent.cloud import protocol
 from gantry_agent.core.monitor import Watch
-from gantry_agent.model import Channel, Event, Record, Site
+from gantry_agent.model import AgentError, Channel, Event, Record, Site
 
 log = logging.getLogger(__name__)
 
 GATHER_S = 0.1  # D18
+RETRY_S = 1.0  # the disk was full or gone; the cabinet's state is built anew then
 
 Put = Callable[[Record], Awaitable[Record]]
 Wake = Callable[[Channel], None]
@@ -46,9 +47,16 @@ class Reporter:
             await self._any.wait()
             await asyncio.sleep(GATHER_S)
             self._any.clear()
-            changed, self._changed = self._changed, set()
-            for cabinet in sorted(changed):
-                await self._report_cabinet(cabinet, urgent=True)
+            while self._changed:
+                await self._push(self._changed.pop())
+
+    async def _push(self, cabinet: int) -> None:
+        try:
+            await self._report_cabinet(cabinet, urgent=True)
+        except AgentError as e:
+            log.error("cannot keep an event of cabinet %d (%s); trying again", cabinet, e)  # noqa: TRY400
+            await asyncio.sleep(RETRY_S)
+            self._changed.add(cabinet)  # what came meanwhile goes with it
 
     async def report(self, channel: Channel) -> None:
         """Put the periodic status of a channel into the outbox: one record of all computers, or one per cabinet."""

@@ -14,6 +14,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
+from gantry_agent.model import AgentError
+
 log = logging.getLogger(__name__)
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 2.0, 60.0
@@ -51,6 +53,8 @@ class Supervisor:
             started = time.monotonic()
             try:
                 await run()
+            except AgentError as e:  # told on purpose: a port taken, a disk full
+                log.error("task %s: %s; trying again in %.0f s", name, e, wait_s)  # noqa: TRY400
             except Exception:
                 log.exception("task %s failed; running it again in %.0f s", name, wait_s)
             else:

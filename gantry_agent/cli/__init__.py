@@ -135,7 +135,7 @@ def _schema(arguments: argparse.Namespace, language: Language) -> int:
 
 def _state(arguments: argparse.Namespace, language: Language) -> int:
     config = read_config(arguments.config)
-    from gantry_agent import agent
+    from gantry_agent.cli import kept
 
     words = arguments.reset
     if not words:
@@ -145,7 +145,7 @@ def _state(arguments: argparse.Namespace, language: Language) -> int:
     if words[0] != "reset" or not names:
         print("gantry-agent state [reset NAME …]", file=sys.stderr)
         return 2
-    known = asyncio.run(agent.reset_overrides(config, names))
+    known = asyncio.run(kept.drop(config, names))
     for name in names:
         good = Text(
             f"{name} 已恢复为配置文件中的值", f"{name}: the site file counts again; restart the agent to apply it"
@@ -156,21 +156,18 @@ def _state(arguments: argparse.Namespace, language: Language) -> int:
 
 
 def _print_overrides(config: Config, language: Language) -> None:
-    from gantry_agent import agent
+    from gantry_agent.cli import kept
 
-    for name, value in asyncio.run(agent.stored_settings(config)).items():
-        print(
-            Text(f"平台已设置 {name} = {value}", f"set by the cloud: {name} = {value}").render(language),
-            file=sys.stderr,
-        )
+    for said in kept.told_overrides(asyncio.run(kept.overrides(config))):
+        print(said.render(language), file=sys.stderr)
 
 
 def _outbox(arguments: argparse.Namespace, language: Language) -> int:
     config = read_config(arguments.config)
-    from gantry_agent import agent
+    from gantry_agent.cli import kept
 
-    counts = asyncio.run(agent.count_records(config))
-    print(counts)
+    for line in asyncio.run(kept.outbox(config)):
+        print(line.render(language))
     return 0
 
 

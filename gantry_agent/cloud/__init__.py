@@ -1,0 +1,1 @@
+"""Towards the platform: the interface of PROTOCOL.md in both directions."""

@@ -15,7 +15,7 @@ from gantry_agent.model import Device, MappedPoint, Role
 from gantry_agent.text import Text
 from gantry_agent.vocabulary import CABINET, Shape
 
-Problem = tuple[tuple[str | int, ...], Text]  # where below the device, and what
+Problem = tuple[tuple[str | int, ...], Text, bool]  # where below the device, what, and whether the key itself is wrong
 
 _TARGET = re.compile(r"([A-Za-z]+)(?:\[(\d{1,3})\])?\.([A-Za-z]+)")
 _DERIVED = re.compile(
@@ -62,7 +62,7 @@ class Numbers:
             return (1,)
         first = self._next.get(member, 1)
         numbers = tuple(asked) if asked else tuple(range(first, first + count))
-        self._next[member] = max(first, max(numbers) + 1)
+        self._next[member] = max(first, max(numbers, default=0) + 1)
         return numbers
 
 
@@ -75,15 +75,15 @@ def assign(
     for key, value in given.map.items():
         target = read_target(key)
         if isinstance(target, Text):
-            problems.append((("map", key), target))
+            problems.append((("map", key), target, True))
             continue
-        point = MappedPoint(value) if isinstance(value, str) else MappedPoint(value.point, value.invert)
+        point = MappedPoint(value.point, value.invert)
         if point.point not in profile.points:
             tail = suggest(point.point, profile.points)
             text = Text(
                 f"{profile.name} 没有点 {point.point}{tail.zh}", f"{profile.name} has no point {point.point}{tail.en}"
             )
-            problems.append((("map", key), text))
+            problems.append((("map", key), text, False))
             continue
         mapped.append((target, point))
     counts = {member: count for member, count in profile.members.items() if member not in given.skip}
@@ -106,10 +106,10 @@ def _check_ids(given: schema.Device, counts: Mapping[str, int]) -> list[Problem]
             lists = [m for m in counts if CABINET[m].shape is Shape.LIST]
             tail = suggest(member, lists)
             text = Text(f"此设备没有可编号的 {member}{tail.zh}", f"this device has no {member} to number{tail.en}")
-            problems.append((("ids", member), text))
+            problems.append((("ids", member), text, True))
         elif not ids or len(set(ids)) != len(ids):
             text = Text("编号不能为空，也不能重复", "the ids must not be empty and no id may be counted twice")
-            problems.append((("ids", member), text))
+            problems.append((("ids", member), text, True))
     return problems
 
 
@@ -120,7 +120,7 @@ def _check_skip(given: schema.Device, profile: Profile) -> list[Problem]:
         if name not in offered:
             tail = suggest(name, offered)
             text = Text(f"{profile.name} 不提供 {name}{tail.zh}", f"{profile.name} does not give {name}{tail.en}")
-            problems.append((("skip", i), text))
+            problems.append((("skip", i), text, False))
     return problems
 
 

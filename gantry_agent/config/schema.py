@@ -6,7 +6,8 @@ Only the shape is here; what must agree between two places of the file is `site`
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,31}$")]
 GantryId = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9]{0,19}$")]
@@ -137,14 +138,28 @@ class MapPoint(Part):
     invert: bool = False
 
 
+def _mapped(value: object) -> object:
+    return {"point": value} if isinstance(value, str) else value
+
+
+def _scalar(value: object) -> object:
+    if isinstance(value, str) or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return value
+    raise PydanticCustomError("scalar_type", "must be a number or text")
+
+
+Mapped = Annotated[MapPoint, BeforeValidator(_mapped, json_schema_input_type=str | MapPoint)]
+Scalar = Annotated[Any, BeforeValidator(_scalar, json_schema_input_type=int | float | str)]
+
+
 class Device(Part):
     profile: str
     bus: Name
     unit: Annotated[int, Field(ge=1, le=247)] = 1
     ids: dict[str, list[Number]] = {}
-    parameters: dict[str, int | float | str] = {}
+    parameters: dict[str, Scalar] = {}
     skip: list[str] = []
-    map: dict[str, str | MapPoint] = {}
+    map: dict[str, Mapped] = {}
 
 
 class Output(Part):

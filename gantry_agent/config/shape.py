@@ -13,11 +13,15 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from gantry_agent.config.schema import SiteFile
-from gantry_agent.faults import ConfigFault, Document, Fault, Path_, position_of_key, suggest
+from gantry_agent.faults import ConfigFault, Document, Fault, Path_, suggest
 from gantry_agent.text import Text
 
 _SECRETS = frozenset({"auth", "auth_key", "priv_key", "community", "write_community", "user"})
-_TAGS = frozenset({"serial", "serial-tcp", "modbus-tcp", "snmp", "local"})
+
+MENDING_ROUNDS = 8  # each takes out every mismatch it finds; what is left after so many is not a site file
+
+_STAND_IN: Mapping[str, Any] = {"gantry": {"id": "G"}, "cloud": {"server": "http://x/", "auth": "x"}}
+_NOTHING: Mapping[str | int, Any] = {"cabinets": {"id": 999}, "allow": "127.0.0.1", "skip": ""}
 
 _PATTERNS: Mapping[str, Text] = {
     "id": Text(
@@ -34,12 +38,54 @@ _NAME = Text(
 )
 
 
-def read_shape(document: Document) -> SiteFile:
-    """Return the file as a value of the schema; raise ConfigFault with every mismatch."""
-    try:
-        return SiteFile.model_validate(_plain(document.root))
-    except ValidationError as e:
-        raise ConfigFault(_fault(document, error) for error in e.errors(include_url=False)) from None
+def read_shape(document: Document) -> tuple[SiteFile, list[Fault]]:
+    """Return the file as a value of the schema, and every mismatch.
+
+    Where something mismatches, the smallest part around it is left out of the value, so that the rest can be checked
+    in the same run; with any fault the value is for checking only. Raises ConfigFault when nothing is left to check.
+    """
+    plain = _plain(document.root)
+    faults: list[Fault] | None = None
+    for _ in range(MENDING_ROUNDS):
+        try:
+            return SiteFile.model_validate(plain), faults or []
+        except ValidationError as e:
+            errors = e.errors(include_url=False)
+        if faults is None:
+            faults = [_fault(document, error) for error in errors]
+        for error in errors:
+            _mend(plain, _document_path(plain, error["loc"]), error["type"])
+    raise ConfigFault(faults or [])
+
+
+def _mend(plain: Any, path: Path_, kind: str) -> None:
+    """Take out the value that mismatches; of something required that is missing, take out what requires it."""
+    match path:
+        case ("gantry" | "cloud" as section, *rest):
+            name = str(rest[0]) if rest else ""
+            if not isinstance(plain.get(section), dict):
+                plain[section] = dict(_STAND_IN[section])
+            elif name in _STAND_IN[section]:
+                plain[section][name] = _STAND_IN[section][name]
+            else:
+                plain[section].pop(name, None)
+        case ("cabinets", int(i), "id", *_):
+            plain["cabinets"][i]["id"] = 999 - i
+        case _:
+            _remove(plain, path[:-1] if kind == "missing" and len(path) > 1 else path)
+
+
+def _remove(node: Any, path: Path_) -> None:
+    for key in path[:-1]:
+        try:
+            node = node[key]
+        except (KeyError, IndexError, TypeError):
+            return  # taken out already with what it was part of
+    last = path[-1]
+    if isinstance(node, list) and isinstance(last, int):  # later items must keep their places
+        node[last] = {"id": 999 - last, "source": "local"} if path[0] == "computers" else _NOTHING.get(path[-2], 999)
+    elif isinstance(node, dict):
+        node.pop(last, None)
 
 
 def _plain(node: Any) -> Any:
@@ -56,8 +102,7 @@ def _fault(document: Document, error: ErrorDetails) -> Fault:
     if error["type"] == "extra_forbidden":
         key = str(path[-1])
         tail = suggest(key, _keys_at(error["loc"][:-1]))
-        line, column = position_of_key(document, path)
-        return Fault(document.file, line, column, Text(f"未知的键 {key}{tail.zh}", f"unknown key {key}{tail.en}"))
+        return document.fault(path, Text(f"未知的键 {key}{tail.zh}", f"unknown key {key}{tail.en}"), at_key=True)
     where = ".".join(str(part) for part in path)
     said = _MESSAGES.get(error["type"], _as_pydantic_says)(error)
     if error["type"] == "string_pattern_mismatch" and error["loc"][-1] == "[key]":
@@ -78,7 +123,7 @@ def _document_path(root: Any, loc: tuple[int | str, ...]) -> Path_:
     """Drop what pydantic adds to a location: the tag of a tagged union, the mark of a key."""
     node, path = root, []
     for i, key in enumerate(loc):
-        if key == "[key]" or (key in _TAGS and not (isinstance(node, Mapping) and key in node) and i + 1 < len(loc)):
+        if key == "[key]" or (isinstance(node, Mapping) and key not in node and i + 1 < len(loc)):
             continue
         path.append(key)
         try:
@@ -156,6 +201,7 @@ _MESSAGES: Mapping[str, Callable[[ErrorDetails], Text]] = {
     "int_from_float": _always("应为整数", "must be a whole number"),
     "float_type": _always("应为数字，不加引号", "must be a number without quotes"),
     "bool_type": _always("应为 true 或 false", "must be true or false"),
+    "scalar_type": _always("应为数字或文字", "must be a number or text"),
     "list_type": _always("应为列表，例如 [a, b]", "must be a list, like [a, b]"),
     "dict_type": _PART,
     "model_type": _PART,

@@ -54,11 +54,11 @@ class Config:
 def read_config(path: Path, folders: Sequence[Path] = (SITE_PROFILES, SHIPPED_PROFILES)) -> Config:
     """Read and check a site file; raise ConfigFault with every fault in it."""
     document = read_document(path)
-    shape = read_shape(document)
+    shape, faults = read_shape(document)
     reader = _Reader(document, shape, folders)
     config = reader.build()
-    if reader.faults:
-        raise ConfigFault(reader.faults)
+    if faults or reader.faults:
+        raise ConfigFault([*faults, *reader.faults])
     return config
 
 
@@ -100,6 +100,16 @@ class _Reader:
 
     def _fault(self, path: Path_, zh: str, en: str) -> None:
         self.faults.append(self.document.fault(path, Text(zh, en)))
+
+    def _written(self, name: str, *path: str | int) -> bool:
+        """Tell whether the file has this entry, be it faulty itself: then a reference to it is no fault of its own."""
+        node = self.document.root
+        for key in path:
+            try:
+                node = node[key]
+            except (KeyError, IndexError, TypeError):
+                return False
+        return isinstance(node, Mapping) and name in node
 
     # --- single parts
 
@@ -228,6 +238,8 @@ class _Reader:
 
     def _bus_of(self, name: str, profile: Profile | None, buses: Mapping[str, Bus], path: Path_) -> None:
         if name not in buses:
+            if self._written(name, "buses"):
+                return
             tail = suggest(name, buses)
             self._fault(path, f"没有总线 {name}{tail.zh}", f"there is no bus {name}{tail.en}")
         elif profile and buses[name].kind not in _SPEAKS[profile.protocol]:
@@ -316,8 +328,8 @@ class _Reader:
         parameters: dict[str, Value] = {}
         if profile:
             given_roles, mapping, problems = roles.assign(given, profile, cabinet, numbers)
-            for below, text in problems:
-                self.faults.append(self.document.fault((*path, *below), text))
+            for below, text, at_key in problems:
+                self.faults.append(self.document.fault((*path, *below), text, at_key=at_key))
             parameters = self._parameters(given, profile, path)
         return Device(
             key=key,
@@ -349,7 +361,9 @@ class _Reader:
 
     def _output(self, cabinet: schema.Cabinet, name: str, given: schema.Output, path: Path_) -> Output:
         device = cabinet.devices.get(given.device)
-        if device is None:
+        if device is None and self._written(given.device, *path[:2], "devices"):
+            pass
+        elif device is None:
             tail = suggest(given.device, cabinet.devices)
             self._fault(
                 (*path, "device"), f"没有设备 {given.device}{tail.zh}", f"there is no device {given.device}{tail.en}"
@@ -364,7 +378,7 @@ class _Reader:
         return Output(name, f"{cabinet.id}.{given.device}", given.point, given.pulse_s or 0.0, given.invert)
 
     def _output_named(self, name: str | None, outputs: Mapping[str, Output], path: Path_) -> None:
-        if name is not None and name not in outputs:
+        if name is not None and name not in outputs and not self._written(name, *path[:2], "outputs"):
             tail = suggest(name, outputs)
             self._fault(path, f"没有输出 {name}{tail.zh}", f"there is no output {name}{tail.en}")
 

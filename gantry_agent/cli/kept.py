@@ -1,0 +1,71 @@
+"""What the state database keeps, shown from the command line; safe beside a running daemon.
+
+`state` shows and drops what commands have set; `outbox` shows what waits, what was set aside, and what was lost.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from gantry_agent.agent import DATABASE, OVERRIDES
+from gantry_agent.config import Config
+from gantry_agent.store import Store
+from gantry_agent.text import Text
+
+
+async def overrides(config: Config) -> dict[str, str]:
+    """Read what commands have set; nothing where the agent never ran."""
+    path = config.storage / DATABASE
+    if not path.exists():
+        return {}
+    async with Store(path, readonly=True) as store:
+        return {name: value for name, value in (await store.settings()).items() if name in OVERRIDES}
+
+
+async def drop(config: Config, names: Sequence[str]) -> set[str]:
+    """Drop overrides by name; return those that were there."""
+    known = set(names) & set(await overrides(config))
+    if known:
+        async with Store(config.storage / DATABASE) as store:
+            for name in known:
+                await store.set_setting(name, None)
+    return known
+
+
+async def outbox(config: Config, limit: int = 50) -> list[Text]:
+    """Tell the outbox in lines: counts, what was set aside with the cloud's answer, and losses by cause."""
+    path = config.storage / DATABASE
+    if not path.exists():
+        return [Text("还没有运行过，没有记录", "the agent has not run yet; there are no records")]
+    async with Store(path, readonly=True) as store:
+        counts, kept, losses = await store.counts(), await store.records(limit), await store.losses()
+    zone = ZoneInfo(config.site.timezone)
+    lines = [
+        Text(
+            f"等待 {counts.waiting} 条（事件 {counts.urgent} 条），搁置 {counts.aside} 条，丢失 {counts.lost} 条",
+            f"waiting: {counts.waiting} (events: {counts.urgent}), set aside: {counts.aside}, lost: {counts.lost}",
+        )
+    ]
+    if counts.oldest_taken_at is not None:
+        hours = (time.time() - counts.oldest_taken_at) / 3600
+        lines.append(Text(f"最早一条等了 {hours:.1f} 小时", f"the oldest has waited for {hours:.1f} h"))
+    for one in kept:
+        record = one.record
+        kind = Text("事件" if record.urgent else "定时", "event" if record.urgent else "status")
+        told = f"#{record.number} {_clock(record.taken_at, zone)} {record.channel} {record.cabinet}"
+        why = f"  {one.code} {one.answer}" if one.aside else ""
+        lines.append(Text(f"{told} {kind.zh}{why}", f"{told} {kind.en}{why}"))
+    for loss in losses:
+        span = f"{_clock(loss.first_taken_at, zone)} - {_clock(loss.last_taken_at, zone)}"
+        lines.append(Text(f"丢失 {loss.count} 条：{loss.cause}（{span}）", f"lost {loss.count}: {loss.cause} ({span})"))
+    return lines
+
+
+def _clock(at: float, zone: ZoneInfo) -> str:
+    return datetime.fromtimestamp(at, zone).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def told_overrides(settings: dict[str, str]) -> Iterator[Text]:
+    for name, value in sorted(settings.items()):
+        yield Text(f"平台已设置 {name} = {value}", f"set by the cloud: {name} = {value}")

@@ -1,0 +1,350 @@
+"""What the business member of a request asks for: fields in, orders out, or the field that is wrong (D4, D7, D8, D9).
+
+Pure. Each `cmd` is a row of a table: the function that checks its fields against the site and gives the order. Every
+cmd of the interface is checked in full; those that this version does not carry out give `NotYet`. Nothing here knows
+who asked or how an order is done.
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from gantry_agent.cloud.protocol import PATH_UPLOAD, read_time
+from gantry_agent.model import (
+    Cabinet,
+    Channel,
+    Command,
+    NotYet,
+    Refused,
+    RunAirConditioner,
+    SetFrequency,
+    SetServer,
+    Site,
+    Unlock,
+    UpdateNow,
+)
+
+Business = Mapping[str, object]
+
+CHANNEL: Mapping[str, Channel] = MappingProxyType({"computerControl": "computer", "cabinetControl": "cabinet"})
+INTERVAL_S = (10, 86400)  # D9
+TEMPERATURE_C = (-40, 80)  # no air conditioner of a roadside cabinet is set outside this
+CARD_ID_LIMIT = 64  # longer than any card number; the source gives no length
+
+
+class Wrong(Exception):
+    """A field that is missing, outside its values or names what is not configured; the first argument is its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaQuery:
+    """getCabinetImageVedio: the picture or video of the opening of that cabinet's door nearest to `opened_at`."""
+
+    cabinet: int
+    opened_at: float
+
+
+def read_commands(method: str, business: Business, site: Site) -> tuple[Command, ...] | Refused:
+    """The orders of computerControl or cabinetControl in the order they are done: server, frequency, cmd, update (D8).
+
+    All is checked before anything is given back. A request that asks for nothing is refused under the name of its
+    business member: a misspelt order must not be answered 成功.
+    """
+    try:
+        orders = tuple(_orders(CHANNEL[method], business, site))
+    except Wrong as wrong:
+        return Refused(str(wrong))
+    return orders or Refused(method)
+
+
+def read_media_query(business: Business, site: Site) -> MediaQuery | Refused:
+    """The query of §3.3.2. `cabinetId` has its default here too, as its description says."""
+    try:
+        cabinet = _cabinet(business, site)
+        opened_at = read_time(_text(business, "doorOpenTime"), ZoneInfo(site.timezone))
+    except Wrong as wrong:
+        return Refused(str(wrong))
+    return Refused("doorOpenTime") if opened_at is None else MediaQuery(cabinet.number, opened_at)
+
+
+def asks_result(business: Business) -> bool:
+    """Tell whether this is cmd 10: a query, to which D6 (repeats) does not apply."""
+    return _scalar(business.get("cmd")) == "10"
+
+
+def unknown_members(method: str, business: Business) -> tuple[str, ...]:
+    """The members that the interface does not have; they are ignored and logged (D4)."""
+    return tuple(name for name in business if name not in KNOWN[method])
+
+
+def _orders(channel: Channel, business: Business, site: Site) -> Iterable[Command]:
+    if _present(business, "setServer"):
+        asked = _text(business, "setServer")
+        try:
+            server_url("http://192.0.2.1/", asked)
+        except ValueError as fault:
+            raise Wrong("setServer") from fault
+        yield SetServer(channel, asked)
+    if _present(business, "setFrequency"):
+        yield SetFrequency(channel, _whole(business, "setFrequency", *INTERVAL_S))
+    if channel == "cabinet" and _present(business, "cmd"):
+        yield CMD[_whole(business, "cmd", 1, len(CMD))](business, site)
+    if _present(business, "updateNow"):
+        _whole(business, "updateNow", 1, 1)
+        yield UpdateNow(channel)
+
+
+# --- cmd 1 to 10 (§3.2.2) -------------------------------------------------------------------------------------------
+
+
+def _reboot(business: Business, site: Site) -> Command:
+    """cmd 1. Address and port stand together or not at all (D10)."""
+    del site  # this version has no relays to compare with
+    named = [name for name in ("rebootIp", "rebootPort") if _present(business, name)]
+    if named:
+        try:
+            ipaddress.ip_address(_text(business, "rebootIp"))
+        except ValueError as fault:
+            raise Wrong("rebootIp") from fault
+        _whole(business, "rebootPort", 1, 65535)
+    return NotYet(1)
+
+
+def _unlock(business: Business, site: Site) -> Command:
+    """cmd 2."""
+    sides: tuple[Literal["front"], Literal["back"]] = ("front", "back")
+    cabinet = _cabinet(business, site)
+    side = sides[_whole(business, "unlockDoorId", 1, 2) - 1]
+    if not any(door.side == side and door.unlock for door in cabinet.doors):
+        raise Wrong("unlockDoorId")
+    return Unlock(cabinet.number, side)
+
+
+def _run_air_conditioner(business: Business, site: Site) -> Command:
+    """cmd 3."""
+    cabinet, number = _air_conditioner(business, site)
+    return RunAirConditioner(cabinet, number, run=_whole(business, "airOperate", 1, 2) == 1)
+
+
+def _set_temperatures(business: Business, site: Site) -> Command:
+    """cmd 4: at least one of the two, and cooling above heating (D13)."""
+    _air_conditioner(business, site)
+    cooling, heating = _temperature(business, "autoRefrigerationTemp"), _temperature(business, "autoHeatingTemp")
+    if cooling is None and heating is None:
+        raise Wrong("autoRefrigerationTemp")
+    if cooling is not None and heating is not None and cooling <= heating:
+        raise Wrong("autoRefrigerationTemp")
+    return NotYet(4)
+
+
+def _power_mode(business: Business, site: Site) -> Command:
+    """cmd 5."""
+    del site
+    _whole(business, "mode", 0, 3)
+    return NotYet(5)
+
+
+def _defend(business: Business, site: Site) -> Command:
+    """cmd 6."""
+    del site
+    _whole(business, "isDoorDefend", 0, 1)
+    return NotYet(6)
+
+
+def _whitelist(business: Business, site: Site) -> Command:
+    """cmd 7. An empty list is in order: it revokes every card (D12)."""
+    del site
+    cards = business.get("cardInfos")
+    if not isinstance(cards, list):
+        raise Wrong("cardInfos")
+    for place, card in enumerate(cards):
+        if not isinstance(card, dict):
+            raise Wrong(f"cardInfos[{place}]")
+        for name, holds in (("cardId", _is_card), ("expireDate", _is_date)):
+            if not holds(_scalar(card.get(name))):
+                raise Wrong(f"cardInfos[{place}].{name}")
+    return NotYet(7)
+
+
+def _rectifiers(business: Business, site: Site) -> Command:
+    """cmd 8."""
+    _cabinet(business, site)
+    _whole(business, "onOff", 0, 1)
+    return NotYet(8)
+
+
+def _battery_test(business: Business, site: Site) -> Command:
+    """cmd 9."""
+    _cabinet(business, site)
+    _whole(business, "testStartStop", 0, 1)
+    return NotYet(9)
+
+
+def _battery_result(business: Business, site: Site) -> Command:
+    """cmd 10."""
+    _cabinet(business, site)
+    return NotYet(10)
+
+
+CMD: Mapping[int, Callable[[Business, Site], Command]] = MappingProxyType(
+    {
+        1: _reboot,
+        2: _unlock,
+        3: _run_air_conditioner,
+        4: _set_temperatures,
+        5: _power_mode,
+        6: _defend,
+        7: _whitelist,
+        8: _rectifiers,
+        9: _battery_test,
+        10: _battery_result,
+    }
+)
+
+_COMMON = frozenset({"updateNow", "setServer", "setFrequency"})
+KNOWN: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "computerControl": _COMMON,
+        "cabinetControl": _COMMON
+        | {
+            *("cmd", "rebootIp", "rebootPort", "cabinetId", "unlockDoorId", "airId", "airOperate"),
+            *("autoRefrigerationTemp", "autoHeatingTemp", "mode", "isDoorDefend", "cardInfos", "onOff"),
+            "testStartStop",
+        },
+        "getCabinetImageVedio": frozenset({"cabinetId", "doorOpenTime"}),
+    }
+)
+
+
+# --- fields ---------------------------------------------------------------------------------------------------------
+
+_WHOLE = re.compile(r"0|[1-9]\d{0,8}", re.ASCII)
+_TEMPERATURE = re.compile(r"-?\d{1,3}(\.\d{1,2})?", re.ASCII)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+
+
+def _scalar(value: object) -> str | None:
+    """The text of a value that may come as a string or a number (D4); None for anything else."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value if isinstance(value, str) else None
+
+
+def _present(business: Business, name: str) -> bool:
+    """A member that is null is absent: serializers of the platforms write null for what was not set."""
+    return business.get(name) is not None
+
+
+def _text(business: Business, name: str) -> str:
+    text = _scalar(business.get(name))
+    if not text:
+        raise Wrong(name)
+    return text
+
+
+def _whole(business: Business, name: str, lowest: int, highest: int) -> int:
+    text = _text(business, name)
+    if _WHOLE.fullmatch(text) is None or not lowest <= int(text) <= highest:
+        raise Wrong(name)
+    return int(text)
+
+
+def _temperature(business: Business, name: str) -> Decimal | None:
+    if not _present(business, name):
+        return None
+    text = _text(business, name)
+    if _TEMPERATURE.fullmatch(text) is None or not TEMPERATURE_C[0] <= Decimal(text) <= TEMPERATURE_C[1]:
+        raise Wrong(name)
+    return Decimal(text)
+
+
+def _is_card(text: str | None) -> bool:
+    return text is not None and 0 < len(text) <= CARD_ID_LIMIT and text.isascii() and text.isprintable()
+
+
+def _is_date(text: str | None) -> bool:
+    if text is None or _DATE.fullmatch(text) is None:
+        return False
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _cabinet(business: Business, site: Site) -> Cabinet:
+    number = _whole(business, "cabinetId", 1, 999_999_999) if _present(business, "cabinetId") else 1
+    for cabinet in site.cabinets:
+        if cabinet.number == number:
+            return cabinet
+    raise Wrong("cabinetId")
+
+
+def _air_conditioner(business: Business, site: Site) -> tuple[int, int]:
+    """Cabinet and air conditioner, the latter 0 for every one; refused where there is none to mean."""
+    cabinet = _cabinet(business, site)
+    number = _whole(business, "airId", 0, 999_999_999)
+    numbers = air_conditioners(site, cabinet.number)
+    if not numbers or (number and number not in numbers):
+        raise Wrong("airId")
+    return cabinet.number, number
+
+
+def air_conditioners(site: Site, cabinet: int) -> tuple[int, ...]:
+    """The numbers of a cabinet's air conditioners."""
+    member = "airConditioners"
+    devices = (device for device in site.devices.values() if device.cabinet == cabinet and member not in device.skip)
+    return tuple(sorted({number for device in devices for number in device.roles.get(member, ())}))
+
+
+# --- setServer (D9) -------------------------------------------------------------------------------------------------
+
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST = re.compile(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*\.?")
+_PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?")
+_URL_LIMIT = 256
+
+
+def server_url(current: str, asked: str) -> str:
+    """The address that `asked` means: without a scheme the current one is kept, without a path it is /monitor.do.
+
+    Raises ValueError for what is not `[http[s]://]host[:port][/path]`.
+    """
+    scheme, mark, rest = asked.rpartition("://")
+    if not mark:
+        scheme = urlsplit(current).scheme
+    if scheme.lower() not in {"http", "https"} or len(asked) > _URL_LIMIT:
+        raise ValueError(f"cannot use {asked[:_URL_LIMIT]!r} as a server: not [http[s]://]host[:port][/path]")
+    authority, slash, path = rest.partition("/")
+    host, port = _host_and_port(authority)
+    if not _is_host(host) or _PATH.fullmatch(slash + path) is None:
+        raise ValueError(f"cannot use {asked!r} as a server: not [http[s]://]host[:port][/path]")
+    return f"{scheme.lower()}://{host}{port}{'/' + path if path else PATH_UPLOAD}"
+
+
+def _host_and_port(authority: str) -> tuple[str, str]:
+    """Split off `:port`, checked; a bare IPv6 address must stand in brackets."""
+    host, colon, port = authority.rpartition(":")
+    if not colon or authority.endswith("]"):
+        return authority, ""
+    if _WHOLE.fullmatch(port) is None or not 1 <= int(port) <= 65535:
+        raise ValueError(f"cannot use {port!r} as a port: not 1 to 65535")
+    return host, f":{port}"
+
+
+def _is_host(host: str) -> bool:
+    try:
+        if host.startswith("["):
+            return host.endswith("]") and "%" not in host and bool(ipaddress.IPv6Address(host[1:-1]))
+        if re.fullmatch(r"[\d.]+", host):  # digits and dots are an address, not a name
+            return bool(ipaddress.IPv4Address(host))
+    except ValueError:
+        return False
+    return _HOST.fullmatch(host) is not None

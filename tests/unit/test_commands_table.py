@@ -1,0 +1,170 @@
+"""What a business member orders, or which of its fields is wrong (D4, D7, D8)."""
+
+import json
+
+import pytest
+from cloud_site import GANTRY, NOW, SITE, body
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gantry_agent.cloud import commands, protocol
+from gantry_agent.model import (
+    NotYet,
+    Refused,
+    RunAirConditioner,
+    SetFrequency,
+    SetServer,
+    Unlock,
+    UpdateNow,
+)
+
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # machines are shared
+
+ACCEPTED = [
+    ({"updateNow": "1"}, [UpdateNow("cabinet")]),
+    ({"updateNow": 1}, [UpdateNow("cabinet")]),
+    ({"setFrequency": "10"}, [SetFrequency("cabinet", 10)]),
+    ({"setFrequency": 86400}, [SetFrequency("cabinet", 86400)]),
+    ({"setServer": "10.0.0.1/monitor.do"}, [SetServer("cabinet", "10.0.0.1/monitor.do")]),
+    ({"cmd": "1"}, [NotYet(1)]),
+    ({"cmd": "1", "rebootIp": "10.0.0.9", "rebootPort": "502"}, [NotYet(1)]),
+    ({"cmd": "2", "unlockDoorId": "1"}, [Unlock(1, "front")]),
+    ({"cmd": 2, "cabinetId": 2, "unlockDoorId": 1}, [Unlock(2, "front")]),
+    ({"cmd": "2", "cabinetId": None, "unlockDoorId": "1"}, [Unlock(1, "front")]),
+    ({"cmd": "2", "unlockDoorId": "1", "mode": "9", "unheard": {}}, [Unlock(1, "front")]),
+    ({"cmd": "3", "airId": "0", "airOperate": "1"}, [RunAirConditioner(1, 0, run=True)]),
+    ({"cmd": "3", "airId": "2", "airOperate": "2"}, [RunAirConditioner(1, 2, run=False)]),
+    ({"cmd": "4", "airId": "0", "autoRefrigerationTemp": "30"}, [NotYet(4)]),
+    ({"cmd": "4", "airId": "1", "autoHeatingTemp": "-5.5"}, [NotYet(4)]),
+    ({"cmd": "4", "airId": "1", "autoRefrigerationTemp": 30, "autoHeatingTemp": 5}, [NotYet(4)]),
+    ({"cmd": "5", "mode": "0"}, [NotYet(5)]),
+    ({"cmd": "5", "mode": 3}, [NotYet(5)]),
+    ({"cmd": "6", "isDoorDefend": "1"}, [NotYet(6)]),
+    ({"cmd": "7", "cardInfos": []}, [NotYet(7)]),
+    ({"cmd": "7", "cardInfos": [{"cardId": 12345678, "expireDate": "2030-02-28"}]}, [NotYet(7)]),
+    ({"cmd": "8", "onOff": "0"}, [NotYet(8)]),
+    ({"cmd": "9", "cabinetId": "2", "testStartStop": "1"}, [NotYet(9)]),
+    ({"cmd": "10"}, [NotYet(10)]),
+    (
+        {"updateNow": "1", "cmd": "2", "unlockDoorId": "1", "setFrequency": "60", "setServer": "https://a.example"},
+        [
+            SetServer("cabinet", "https://a.example"),
+            SetFrequency("cabinet", 60),
+            Unlock(1, "front"),
+            UpdateNow("cabinet"),
+        ],
+    ),
+]
+
+REFUSED = [
+    ({}, "cabinetControl"),
+    ({"unheard": "1"}, "cabinetControl"),
+    ({"cmd": None}, "cabinetControl"),
+    ({"updateNow": "0"}, "updateNow"),
+    ({"updateNow": True}, "updateNow"),
+    ({"setFrequency": "9"}, "setFrequency"),
+    ({"setFrequency": "86401"}, "setFrequency"),
+    ({"setFrequency": "60.5"}, "setFrequency"),
+    ({"setFrequency": " 60"}, "setFrequency"),
+    ({"setFrequency": "060"}, "setFrequency"),
+    ({"setFrequency": "1" * 5000}, "setFrequency"),
+    ({"setFrequency": ["60"]}, "setFrequency"),
+    ({"setServer": ""}, "setServer"),
+    ({"setServer": "ftp://10.0.0.1"}, "setServer"),
+    ({"setServer": "10.0.0.1\x00"}, "setServer"),
+    ({"cmd": "0"}, "cmd"),
+    ({"cmd": "11"}, "cmd"),
+    ({"cmd": "two"}, "cmd"),
+    ({"cmd": {}}, "cmd"),
+    ({"cmd": ""}, "cmd"),
+    ({"cmd": "1", "rebootIp": "10.0.0.9"}, "rebootPort"),
+    ({"cmd": "1", "rebootPort": "502"}, "rebootIp"),
+    ({"cmd": "1", "rebootIp": "router", "rebootPort": "502"}, "rebootIp"),
+    ({"cmd": "1", "rebootIp": "10.0.0.9", "rebootPort": "0"}, "rebootPort"),
+    ({"cmd": "2"}, "unlockDoorId"),
+    ({"cmd": "2", "unlockDoorId": "0"}, "unlockDoorId"),
+    ({"cmd": "2", "unlockDoorId": "3"}, "unlockDoorId"),
+    ({"cmd": "2", "unlockDoorId": "2"}, "unlockDoorId"),  # there, but nothing unlocks it
+    ({"cmd": "2", "cabinetId": "2", "unlockDoorId": "2"}, "unlockDoorId"),
+    ({"cmd": "2", "cabinetId": "3", "unlockDoorId": "1"}, "cabinetId"),
+    ({"cmd": "2", "cabinetId": "0", "unlockDoorId": "1"}, "cabinetId"),
+    ({"cmd": "2", "cabinetId": "", "unlockDoorId": "1"}, "cabinetId"),
+    ({"cmd": "3", "airOperate": "1"}, "airId"),
+    ({"cmd": "3", "airId": "3", "airOperate": "1"}, "airId"),
+    ({"cmd": "3", "airId": "0", "cabinetId": "2", "airOperate": "1"}, "airId"),  # skipped in the site file
+    ({"cmd": "3", "airId": "1"}, "airOperate"),
+    ({"cmd": "3", "airId": "1", "airOperate": "0"}, "airOperate"),
+    ({"cmd": "4", "airId": "0"}, "autoRefrigerationTemp"),
+    ({"cmd": "4", "airId": "0", "autoRefrigerationTemp": "20", "autoHeatingTemp": "20"}, "autoRefrigerationTemp"),
+    ({"cmd": "4", "airId": "0", "autoRefrigerationTemp": "hot"}, "autoRefrigerationTemp"),
+    ({"cmd": "4", "airId": "0", "autoRefrigerationTemp": "30", "autoHeatingTemp": "-99"}, "autoHeatingTemp"),
+    ({"cmd": "4", "airId": "9", "autoHeatingTemp": "5"}, "airId"),
+    ({"cmd": "5"}, "mode"),
+    ({"cmd": "5", "mode": "4"}, "mode"),
+    ({"cmd": "6", "isDoorDefend": "2"}, "isDoorDefend"),
+    ({"cmd": "7"}, "cardInfos"),
+    ({"cmd": "7", "cardInfos": {}}, "cardInfos"),
+    ({"cmd": "7", "cardInfos": ["1"]}, "cardInfos[0]"),
+    ({"cmd": "7", "cardInfos": [{"expireDate": "2030-01-01"}]}, "cardInfos[0].cardId"),
+    ({"cmd": "7", "cardInfos": [{"cardId": "1", "expireDate": "2030-02-30"}]}, "cardInfos[0].expireDate"),
+    ({"cmd": "7", "cardInfos": [{"cardId": "1", "expireDate": "20300228"}]}, "cardInfos[0].expireDate"),
+    ({"cmd": "8"}, "onOff"),
+    ({"cmd": "8", "cabinetId": "9", "onOff": "1"}, "cabinetId"),
+    ({"cmd": "9", "testStartStop": "2"}, "testStartStop"),
+    ({"cmd": "10", "cabinetId": "9"}, "cabinetId"),
+    ({"setServer": "10.0.0.1", "cmd": "2", "unlockDoorId": "7"}, "unlockDoorId"),
+]
+
+
+@pytest.mark.parametrize(("business", "orders"), ACCEPTED)
+def test_orders_are_read_in_the_order_they_are_done(business, orders):
+    assert commands.read_commands("cabinetControl", business, SITE) == tuple(orders)
+
+
+@pytest.mark.parametrize(("business", "field"), REFUSED)
+def test_the_wrong_field_is_named(business, field):
+    assert commands.read_commands("cabinetControl", business, SITE) == Refused(field)
+
+
+def test_the_computers_take_server_frequency_and_update_but_no_cmd():
+    asked = {"cmd": "2", "unlockDoorId": "1", "setFrequency": "60"}
+    assert commands.read_commands("computerControl", asked, SITE) == (SetFrequency("computer", 60),)
+    assert commands.unknown_members("computerControl", asked) == ("cmd", "unlockDoorId")
+    assert commands.read_commands("computerControl", {"cmd": "2"}, SITE) == Refused("computerControl")
+
+
+def test_only_cmd_10_is_a_query():
+    assert commands.asks_result({"cmd": "10"})
+    assert commands.asks_result({"cmd": 10})
+    assert not commands.asks_result({"cmd": "9"})
+    assert not commands.asks_result({})
+
+
+@pytest.mark.parametrize(
+    ("business", "read"),
+    [
+        ({"doorOpenTime": "2019-08-28 14:11:01.321"}, commands.MediaQuery(1, 1566972661.321)),
+        ({"cabinetId": "2", "doorOpenTime": "2019-08-28 14:11:01"}, commands.MediaQuery(2, 1566972661.0)),
+        ({}, Refused("doorOpenTime")),
+        ({"doorOpenTime": "yesterday"}, Refused("doorOpenTime")),
+        ({"cabinetId": "7", "doorOpenTime": "2019-08-28 14:11:01.321"}, Refused("cabinetId")),
+    ],
+)
+def test_the_media_query_is_read(business, read):
+    assert commands.read_media_query(business, SITE) == read
+
+
+LEAVES = st.one_of(st.none(), st.booleans(), st.integers(-5, 20), st.integers(0, 20).map(str), st.text(max_size=5))
+NAMES = st.sampled_from(sorted(commands.KNOWN["cabinetControl"]))
+CARDS = st.dictionaries(st.sampled_from(["cardId", " expireDate", "name"]), LEAVES)
+VALUES = st.one_of(LEAVES, st.lists(LEAVES, max_size=2), st.lists(CARDS, max_size=2))
+
+
+@PATIENT
+@given(st.dictionaries(NAMES, VALUES), st.sampled_from(["cabinetControl", "computerControl"]))
+def test_any_business_member_is_read_or_refused_by_a_short_name(business, method):
+    request = protocol.check_request(body(method, **business), GANTRY, NOW, 300)
+    assert isinstance(request, protocol.Request)
+    read = commands.read_commands(method, request.business, SITE)
+    if isinstance(read, Refused):
+        assert json.loads(protocol.answer(protocol.Code.BAD_PARAMETER, read.field))["msg"].endswith(read.field)
