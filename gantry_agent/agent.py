@@ -43,7 +43,7 @@ from gantry_agent.ticks import Ticks
 log = logging.getLogger(__name__)
 
 CHANNELS: tuple[Channel, Channel] = ("computer", "cabinet")
-FIRST_LOOK_S = 10.0  # the first status waits this long for every device to have spoken or missed
+FIRST_LOOK_S = 10.0  # the first status waits this long for everything to have been read
 DATABASE = "agent.db"
 OVERRIDES = frozenset(f"{name}.{channel}" for name in ("server", "interval_s") for channel in CHANNELS)
 
@@ -75,9 +75,7 @@ class Watcher:
 
     def __init__(self, config: Config) -> None:
         self.watch = monitor.begin(config.site, monitor.Layout(config.filled, config.site.misses))
-        self.waiting = set(config.filled)  # devices that have neither answered nor missed yet
         self.reporter: Reporter | None = None
-        self._seen = asyncio.Event()
 
     def hand_over(self, message: Answered | Missed) -> None:
         """Absorb what a poller says; called on the event loop, never waits."""
@@ -88,10 +86,6 @@ class Watcher:
             log.warning("device %s does not answer: %s", message.device, message.why)
         elif was_lost and not is_lost:
             log.info("device %s answers again", message.device)
-        if message.device in self.waiting:
-            self.waiting.discard(message.device)
-            if not self.waiting:
-                self._seen.set()
         if events and self.reporter:
             self.reporter.note(events)
 
@@ -99,15 +93,6 @@ class Watcher:
         """Note that an unlocking is about to happen (D21)."""
         until = time.monotonic() + within_s
         self.watch = monitor.grant_unlock(self.watch, command.cabinet, command.side, until)
-
-    async def seen_all(self, limit_s: float) -> None:
-        """Wait until every device has answered or missed once, at most so long."""
-        if self.waiting:
-            try:
-                async with asyncio.timeout(limit_s):
-                    await self._seen.wait()
-            except TimeoutError:
-                log.info("still waiting for %s", ", ".join(sorted(self.waiting)))
 
 
 def build_pollers(config: Config, watcher: Watcher) -> dict[str, Poller]:
@@ -120,6 +105,17 @@ def build_pollers(config: Config, watcher: Watcher) -> dict[str, Poller]:
         if mine:
             pollers[bus.name] = Poller(open_link(bus), mine, lanes, watcher.hand_over)
     return pollers
+
+
+async def first_look(pollers: Mapping[str, Poller], limit_s: float) -> None:
+    """Wait until everything was read once, at most so long."""
+    try:
+        async with asyncio.timeout(limit_s):
+            for poller in pollers.values():
+                await poller.looked.wait()
+    except TimeoutError:
+        slow = [name for name, poller in pollers.items() if not poller.looked.is_set()]
+        log.info("not everything on %s was read within %g s", ", ".join(slow), limit_s)
 
 
 class Agent:
@@ -147,7 +143,6 @@ class Agent:
             keep(f"bus {name}", poller.run, progress=lambda p=poller: p.progress)  # type: ignore[misc]
         for channel in CHANNELS:
             keep(f"uplink {channel}", lambda c=channel: self.uplink.run(c))  # type: ignore[misc]
-            self._tick(channel)
         keep("reporter", self.reporter.run)
         keep("control", lambda: self.control.run(ready))
         keep("ticks", self.ticks.run)
@@ -186,9 +181,10 @@ class Agent:
         self.ticks.set(f"status {channel}", interval_s, lambda: self.reporter.report(channel))
 
     async def _first_status(self) -> None:
-        await self.watcher.seen_all(FIRST_LOOK_S)
+        await first_look(self.pollers, FIRST_LOOK_S)
         for channel in CHANNELS:
             await self.reporter.report(channel)
+            self._tick(channel)
 
 
 class _Stop(Exception):
@@ -234,8 +230,8 @@ async def look_once(config: Config, limit_s: float = 15.0) -> monitor.Watch:
     pollers = build_pollers(config, watcher)
     tasks = [asyncio.create_task(poller.run(), name=f"bus {name}") for name, poller in pollers.items()]
     try:
-        await watcher.seen_all(limit_s)
-        await asyncio.sleep(max(1.0, config.site.fast_s * 2))  # every block, and two readings of each counter
+        await first_look(pollers, limit_s)
+        await asyncio.sleep(config.site.slow_s + 1.0)  # two readings of each counter
     finally:
         for task in tasks:
             task.cancel()

@@ -83,6 +83,7 @@ class Poller:
         self._orders: deque[_Order] = deque()
         self._wake = asyncio.Event()
         self.progress = 0.0  # monotonic time of the last finished step; the watchdog reads it
+        self.looked = asyncio.Event()  # every block was read once, or its device is silent
 
     async def transact(self, request: Request, timing: Timing) -> Reply:
         """Put one request before everything that is not yet on the wire; raises what the link raises."""
@@ -113,6 +114,8 @@ class Poller:
         turn, due = self._rota.next(now)
         if turn is not None:
             await self._take(turn)
+            if not self.looked.is_set() and self._rota.all_tried():
+                self.looked.set()
             return
         self._wake.clear()
         try:

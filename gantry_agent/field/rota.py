@@ -43,6 +43,7 @@ class Turn:
     period_s: float
     due: float = 0.0
     misses: int = 0
+    tried: bool = False
     dropped: bool = False
 
 
@@ -65,6 +66,12 @@ class Rota:
                 if turn.unit is unit:
                     turn.dropped = True
 
+    def all_tried(self) -> bool:
+        """Tell whether every turn has been taken once; a unit that is silent counts as tried."""
+        return all(
+            turn.tried or turn.dropped or turn.unit.misses for lane in self._lanes.values() for _, _, turn in lane
+        )
+
     def next(self, now: float) -> tuple[Turn | None, float]:
         """Take the turn that is due, or tell None and when the next one will be (monotonic seconds)."""
         fast, slow = self._head("fast", now), self._head("slow", now)
@@ -80,6 +87,7 @@ class Rota:
     def succeeded(self, turn: Turn, now: float) -> bool:
         """Put a turn back after an answer; tell whether its unit was silent until now, and then hurry its others."""
         was_silent = turn.unit.misses > 0
+        turn.tried = True
         turn.misses = turn.unit.misses = 0
         turn.unit.silent_until = 0.0
         late = now - turn.due
@@ -94,6 +102,7 @@ class Rota:
 
         So a unit of which only one block fails is never taken for dead.
         """
+        turn.tried = True
         turn.misses += 1
         turn.unit.misses += 1
         until = now + pause(turn.unit.misses)

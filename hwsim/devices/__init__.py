@@ -1,0 +1,42 @@
+"""The simulated products, by the profile names a site file uses. What each shows is written from the vendors' tables.
+
+Nothing here is read from the agent's profiles: two independent readings of one table are what makes a wrong address
+visible.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from hwsim.devices import aircon, host, meters, modules, sensors, site_monitor, surge, ups2000, ups_mib
+from hwsim.devices.image import ModbusProduct
+from hwsim.devices.oids import SnmpProduct
+
+Product = ModbusProduct | SnmpProduct
+
+PRODUCTS: Mapping[str, Product] = MappingProxyType(
+    {
+        "chint-dtsu666": meters.DTSU666,
+        "chint-ddsu666": meters.DDSU666,
+        "eastron-sdm630": meters.SDM630,
+        "envicool-cabinet-ac": aircon.ENVICOOL,
+        "xy-md02": sensors.XY_MD02,
+        "renda-temperature-humidity": sensors.TEMPERATURE_HUMIDITY,
+        "renda-water": sensors.WATER,
+        "renda-smoke": sensors.SMOKE,
+        "renda-spd": surge.RENDA_SPD,
+        "leixun-spd": surge.LEIXUN,
+        "moxa-iologik-e1212": modules.E1212,
+        "moxa-iologik-e1214": modules.E1214,
+        "waveshare-relay": modules.RELAY_BOARD,
+        "huawei-ups2000": ups2000.UPS2000,
+        "huawei-site-monitor": site_monitor.SITE_MONITOR,
+        "ups-mib": ups_mib.UPS_MIB,
+        "host-resources": host.HOST,
+    }
+)
+
+# Which products are one of several of a kind in a cabinet, and how the site file counts them.
+INSTANCES: Mapping[str, str] = MappingProxyType(
+    {"envicool-cabinet-ac": "airConditioners", "renda-spd": "thunderSpd", "leixun-spd": "thunderSpd"}
+)
+THREE_PHASE = frozenset({"chint-dtsu666", "eastron-sdm630"})

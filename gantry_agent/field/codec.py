@@ -1,0 +1,259 @@
+"""Values out of raw words and back: registers, bits, SNMP varbinds and host values, by the encoding of each point.
+
+`reader` compiles an encoding once per device; `decode` runs the compiled readers of a block over its reply, hundreds of
+times a second. A reply of the wrong shape raises BadReply; a value that means "no value" becomes a Quality. Nothing
+here knows how requests are made or what a value is for.
+"""
+
+import math
+import re
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gantry_agent.field.product import Bound, Encoding, Profile, amount
+from gantry_agent.field.request import Block, ReadBits, ReadRegisters, Reply
+from gantry_agent.model import BadReply, Device, Quality, Value
+
+Decoded = Value | Quality
+Finish = Callable[[Any], Decoded]
+
+FORMATS: Mapping[str, str] = {
+    "u16": "H", "s16": "h", "u32": "I", "s32": "i", "u64": "Q", "s64": "q", "f32": "f", "f64": "d",
+}  # fmt: skip
+_NUMBER = re.compile(r"\s*([-+]?\d+(?:\.\d+)?)")
+
+
+def width(kind: str) -> int:
+    """How many registers a value of this kind takes."""
+    if kind.startswith("text:"):
+        return int(kind[5:])
+    return struct.calcsize(FORMATS[kind]) // 2 if kind in FORMATS else 1
+
+
+def decode(block: Block, reply: Reply, profile: Profile, device: Device) -> dict[str, Decoded]:
+    """Read every point of a block out of its reply. Raises BadReply when the reply has not the block's shape."""
+    del profile, device  # compiled into the block's readers when it was planned
+    request = block.request
+    if isinstance(request, ReadRegisters):
+        words = _packed(reply, request.count)
+        return {point.key: point.decode(words, point.at) for point in block.points}
+    if isinstance(request, ReadBits):
+        bits = _bits(reply, request.count)
+        return {point.key: point.decode(bits[point.at]) for point in block.points}
+    if not isinstance(reply, Mapping):
+        raise BadReply("cannot use the reply: a value for every name is wanted")
+    try:
+        return {point.key: point.decode(reply[point.name]) for point in block.points}
+    except KeyError as missing:
+        raise BadReply(f"cannot use the reply: {missing} is not in it") from None
+
+
+def _packed(reply: Reply, count: int) -> bytes:
+    if not isinstance(reply, tuple) or len(reply) != count:
+        raise BadReply(f"cannot use the reply: {count} registers are wanted")
+    try:
+        return struct.pack(f">{count}H", *reply)
+    except struct.error as error:
+        raise BadReply(f"cannot use the reply: {error}") from None
+
+
+def _bits(reply: Reply, count: int) -> tuple[Any, ...]:
+    if not isinstance(reply, tuple) or len(reply) != count:
+        raise BadReply(f"cannot use the reply: {count} bits are wanted")
+    for bit in reply:
+        if bit not in (0, 1):
+            raise BadReply(f"cannot use the reply: {bit!r} is no bit")
+    return reply
+
+
+# --- compiling an encoding --------------------------------------------------------------------------------------------
+
+
+def register_reader(encoding: Encoding, parameters: Mapping[str, Value]) -> Callable[..., Decoded]:
+    """Compile an encoding: `f(bytes of the block, register)` for registers, `f(bit)` for bits."""
+    finish = _finish(encoding, parameters)
+    if encoding.kind == "bit":
+        return finish
+    if encoding.kind.startswith("text:"):
+        return _text_reader(2 * width(encoding.kind), finish)
+    return _register_reader(encoding, finish)
+
+
+def value_reader(encoding: Encoding, parameters: Mapping[str, Value]) -> Callable[[Any], Decoded]:
+    """Compile an encoding of an SNMP or host value; None is what the device does not have."""
+    return _VALUE_READERS[encoding.kind](_finish(encoding, parameters))
+
+
+def _register_reader(encoding: Encoding, finish: Finish) -> Callable[[bytes, int], Decoded]:
+    backwards = encoding.order in ("little", "swap-bytes")
+    unpack = struct.Struct(("<" if backwards else ">") + FORMATS[encoding.kind]).unpack_from
+    if encoding.order in ("big", "little"):
+        return lambda words, at: finish(unpack(words, 2 * at)[0])
+    size = 2 * width(encoding.kind)
+
+    def swapped(words: bytes, at: int) -> Decoded:
+        part = words[2 * at : 2 * at + size]
+        return finish(unpack(b"".join(part[i : i + 2] for i in range(size - 2, -1, -2)))[0])
+
+    return swapped
+
+
+def _text_reader(size: int, finish: Finish) -> Callable[[bytes, int], Decoded]:
+    def text(words: bytes, at: int) -> Decoded:
+        return finish(words[2 * at : 2 * at + size].split(b"\0")[0].decode("utf-8", "replace").strip())
+
+    return text
+
+
+def _any(finish: Finish) -> Callable[[Any], Decoded]:
+    return lambda raw: finish(raw) if isinstance(raw, (int, float, str)) else Quality.NOT_SUPPORT
+
+
+def _integer(finish: Finish, mend: Callable[[int], int] | None = None) -> Callable[[Any], Decoded]:
+    """An INTEGER, Gauge, Counter or TimeTicks; some cards send the digits as a text (DEVICES §3.1)."""
+
+    def integer(raw: Any) -> Decoded:
+        if raw is None:
+            return Quality.NOT_SUPPORT
+        if isinstance(raw, int):
+            return finish(mend(raw) if mend else raw)
+        return _decimal(finish)(raw)
+
+    return integer
+
+
+def _u32(finish: Finish) -> Callable[[Any], Decoded]:
+    """A size that overflowed the signed 32 bits of its MIB (DEVICES §11)."""
+    return _integer(finish, lambda raw: raw + (1 << 32) if -(1 << 31) <= raw < 0 else raw)
+
+
+def _s32(finish: Finish) -> Callable[[Any], Decoded]:
+    """A signed value in an unsigned type."""
+    return _integer(finish, lambda raw: raw - (1 << 32) if (1 << 31) <= raw < (1 << 32) else raw)
+
+
+def _decimal(finish: Finish) -> Callable[[Any], Decoded]:
+    """The number a text begins with: "22.9", "15 PERCENT"."""
+
+    def decimal(raw: Any) -> Decoded:
+        if raw is None:
+            return Quality.NOT_SUPPORT
+        if isinstance(raw, int):
+            return finish(raw)
+        found = _NUMBER.match(raw.decode("ascii", "replace")) if isinstance(raw, bytes) else None
+        if not found:
+            return Quality.NO_DATA
+        return finish(float(found[1]) if "." in found[1] else int(found[1]))
+
+    return decimal
+
+
+def _text(finish: Finish) -> Callable[[Any], Decoded]:
+    def text(raw: Any) -> Decoded:
+        if raw is None:
+            return Quality.NOT_SUPPORT
+        return finish(plain_text(raw))
+
+    return text
+
+
+def plain_text(raw: int | bytes | str) -> str:
+    """An SNMP value as a text: names come as octets, some with a NUL behind, OIDs with or without a leading dot."""
+    if isinstance(raw, bytes):
+        return raw.split(b"\0")[0].decode("utf-8", "replace").strip()
+    return str(raw).lstrip(".") if isinstance(raw, str) else str(raw)
+
+
+_VALUE_READERS: Mapping[str, Callable[[Finish], Callable[[Any], Decoded]]] = {
+    "any": _any,
+    "integer": _integer,
+    "u32": _u32,
+    "s32": _s32,
+    "decimal": _decimal,
+    "text": _text,
+}
+
+
+# --- from raw to value: refuse, cut out, translate, scale -------------------------------------------------------------
+
+
+def _finish(encoding: Encoding, parameters: Mapping[str, Value]) -> Finish:
+    finish = _scaler(amount(encoding.scale, parameters), amount(encoding.offset, parameters))
+    if encoding.map is not None:
+        finish = _translator(encoding.map, encoding.otherwise)
+    if encoding.bit is not None or encoding.mask is not None:
+        finish = _cutter(encoding, finish)
+    if encoding.none:
+        finish = _refuser(encoding, parameters, finish)
+    return finish
+
+
+def _scaler(scale: float, offset: float) -> Finish:
+    divisor = round(1 / scale) if 0 < scale < 1 else 0
+    if divisor and not math.isclose(divisor * scale, 1, rel_tol=1e-12):
+        divisor = 0
+
+    def scaled(raw: Any) -> Decoded:
+        if isinstance(raw, str):
+            return raw
+        # Dividing by 10 gives 231.2 where multiplying by 0.1 gives 231.20000000000002.
+        value = raw / divisor + offset if divisor else raw * scale + offset
+        return value if math.isfinite(value) else Quality.NO_DATA
+
+    def unscaled(raw: Any) -> Decoded:
+        if isinstance(raw, float) and not math.isfinite(raw):
+            return Quality.NO_DATA
+        return raw  # type: ignore[no-any-return]
+
+    return unscaled if scale == 1 and offset == 0 else scaled
+
+
+def _translator(table: Mapping[Value, Decoded], otherwise: Decoded) -> Finish:
+    known = dict(table)
+    return lambda raw: known.get(raw, otherwise)
+
+
+def _refuser(encoding: Encoding, parameters: Mapping[str, Value], finish: Finish) -> Finish:
+    values = frozenset(item for item in encoding.none if not isinstance(item, Bound))
+    bounds = [within(item, parameters) for item in encoding.none if isinstance(item, Bound)]
+
+    def refused(raw: Any) -> Decoded:
+        if raw in values or (bounds and not isinstance(raw, str) and any(bound(raw) for bound in bounds)):
+            return Quality.NO_DATA
+        return finish(raw)
+
+    return refused
+
+
+def within(bound: Bound, parameters: Mapping[str, Value]) -> Callable[[float], bool]:
+    """Compile a bound: strictly below, strictly above, or both."""
+    below = None if bound.below is None else amount(bound.below, parameters)
+    above = None if bound.above is None else amount(bound.above, parameters)
+    return lambda value: (below is None or value < below) and (above is None or value > above)
+
+
+def _cutter(encoding: Encoding, finish: Finish) -> Finish:
+    mask = encoding.mask if encoding.mask is not None else -1
+    shift = (mask & -mask).bit_length() - 1 if encoding.mask is not None else 0
+    bit = encoding.bit
+
+    def cut(raw: Any) -> Decoded:
+        if not isinstance(raw, int):
+            return Quality.NO_DATA
+        part = (raw & mask) >> shift
+        return finish(part if bit is None else (part >> bit) & 1)
+
+    return cut
+
+
+# --- the other way ----------------------------------------------------------------------------------------------------
+
+
+def encode(kind: str, value: int) -> tuple[int, ...]:
+    """The registers that write a whole number; raises ValueError when it does not fit."""
+    try:
+        packed = struct.pack(">" + FORMATS[kind], value)
+    except struct.error as error:
+        raise ValueError(f"cannot write {value} as {kind}: {error}") from None
+    return struct.unpack(f">{len(packed) // 2}H", packed)

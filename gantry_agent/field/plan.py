@@ -1,0 +1,356 @@
+"""From a profile to requests: which points of a device are wanted, and how to read them in few requests.
+
+Neighbouring registers of one lane are merged into blocks within the profile's limits; SNMP objects into GETs. Only what
+a device is there for is read: its roles' fields, what the site maps, and what derived values and warnings need.
+Rows of SNMP tables are located first, because their indexes say nothing (DEVICES §1.1: 28676 is "Rectifier2").
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from gantry_agent.field import codec
+from gantry_agent.field.product import (
+    InHost,
+    InOid,
+    InRegister,
+    Point,
+    Profile,
+    RowFilter,
+    Space,
+    WriteOrder,
+    key_of,
+    read_name,
+)
+from gantry_agent.field.product import Table as TableOfProfile
+from gantry_agent.field.profile_links import plain
+from gantry_agent.field.request import (
+    Block,
+    GetOids,
+    HostValues,
+    Placed,
+    ReadBits,
+    ReadHost,
+    ReadRegisters,
+    ReadRequest,
+    Registers,
+    Reply,
+    Request,
+    Rows,
+    SetKind,
+    SetOid,
+    SnmpValue,
+    Timing,
+    Varbinds,
+    WalkColumn,
+    WriteBit,
+    WriteRegisters,
+    WriteRequest,
+)
+from gantry_agent.field.wanted import in_roles, wanted
+from gantry_agent.model import AgentError, Device, Lane, Value
+
+__all__ = [
+    "Block", "Confirm", "GetOids", "HostValues", "Placed", "ReadBits", "ReadHost", "ReadRegisters", "ReadRequest",
+    "Registers", "Reply", "Request", "Rows", "SetKind", "SetOid", "SnmpValue", "Table", "Timing", "UnknownWrite",
+    "Varbinds", "WalkColumn", "Write", "WriteBit", "WriteRegisters", "WriteRequest", "blocks", "locate", "split",
+    "tables", "write",
+]  # fmt: skip
+
+FUNCTIONS: Mapping[Space, int] = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
+NO_ROWS: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+OUTPUT_WITHIN_S = 2.0  # a relay reads back in the next transaction; longer and it is not the relay we think it is
+MOST_ROWS = 64  # of a table that belongs to no member; a longer one is not what the profile had in mind
+
+
+class UnknownWrite(AgentError):
+    """The device has no such order or output."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table to be located for one device: walk `requests`, hand the replies to `locate` in their order."""
+
+    name: str
+    requests: tuple[WalkColumn, ...]
+    by_value: bool
+    filters: tuple[RowFilter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Confirm:
+    """Read `block` until `point` has the expected value; after `within_s` the order has failed."""
+
+    block: Block
+    point: str
+    expected: Value
+    within_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """What carries out an order, in this order, and what proves it."""
+
+    requests: tuple[WriteRequest, ...]
+    confirm: Confirm | None
+
+
+# --- tables ---------------------------------------------------------------------------------------------------------
+
+
+def tables(profile: Profile, device: Device) -> tuple[Table, ...]:
+    """The tables whose rows have to be found before `blocks` can be complete."""
+    needed = wanted(profile, device)
+    parameters = profile.parameters_of(device)
+    return tuple(
+        _table(table, parameters)
+        for table in profile.tables.values()
+        if any(plain(key) in needed for key in table.points)
+    )
+
+
+def _table(table: TableOfProfile, parameters: Mapping[str, Value]) -> Table:
+    filters = tuple(
+        RowFilter(one.column, (parameters[one.parameter],), "", one.word) if one.parameter else one
+        for one in table.where
+    )
+    columns = dict.fromkeys([table.index, *(one.column for one in filters)])
+    return Table(table.name, tuple(WalkColumn(column) for column in columns), table.order == "value", filters)
+
+
+def locate(table: Table, replies: Sequence[Reply]) -> tuple[str, ...]:
+    """Find the indexes of the wanted rows, in the profile's order."""
+    columns: dict[str, dict[str, SnmpValue]] = {}
+    for request, reply in zip(table.requests, replies, strict=True):
+        columns[request.oid] = {str(row[0]): row[1] for row in reply if isinstance(row, tuple)}
+    indexed = columns[table.requests[0].oid]
+    rows = [index for index in indexed if not table.filters or _passes(table, columns, index)]
+    if table.by_value:
+        return tuple(sorted(rows, key=lambda index: (_sort_value(indexed[index]), _sort_index(index))))
+    return tuple(sorted(rows, key=_sort_index))
+
+
+def _passes(table: Table, columns: Mapping[str, Mapping[str, SnmpValue]], index: str) -> bool:
+    for one in table.filters:
+        raw = columns[one.column].get(index)
+        if raw is None:
+            continue
+        text = codec.plain_text(raw)
+        for value in one.values:
+            wanted_text = codec.plain_text(str(value))
+            if wanted_text and (text == wanted_text or (one.word and text.startswith(wanted_text + " "))):
+                return True
+    return False
+
+
+def _sort_index(index: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in index.split(".") if part.isdigit())
+
+
+def _sort_value(value: SnmpValue) -> tuple[int, str]:
+    return (value, "") if isinstance(value, int) else (0, codec.plain_text(value))
+
+
+# --- blocks ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """A point that is to be read, under its key."""
+
+    key: str
+    point: Point
+    oid: str = ""  # of a row's point, with the index
+    table: str = ""
+
+
+def blocks(profile: Profile, device: Device, rows: Mapping[str, tuple[str, ...]] = NO_ROWS) -> tuple[Block, ...]:
+    """The reads that keep a device's fields up to date, fast ones first; rows not yet located are left out."""
+    needed = wanted(profile, device)
+    chosen = [
+        _Chosen(key, point) for key, point in profile.points.items() if plain(key) in needed and in_roles(key, device)
+    ]
+    chosen += _row_points(profile, device, rows, needed)
+    lanes: tuple[Lane, ...] = ("fast", "slow")
+    return tuple(
+        block
+        for lane in lanes
+        for block in _blocks([one for one in chosen if one.point.lane == lane], lane, profile, device)
+    )
+
+
+def _row_points(
+    profile: Profile, device: Device, rows: Mapping[str, tuple[str, ...]], needed: frozenset[str]
+) -> Iterator[_Chosen]:
+    for table in profile.tables.values():
+        most = len(device.roles.get(table.member, ())) or MOST_ROWS  # no role: rows that feed another member
+        for number, index in enumerate(rows.get(table.name, ())[:most], 1):
+            for name, point in table.points.items():
+                if plain(name) in needed and isinstance(point.place, InOid):
+                    yield _Chosen(row_key(table, name, number), point, f"{point.place.oid}.{index}", table.name)
+
+
+def row_key(table: TableOfProfile, name: str, number: int) -> str:
+    """The key of a table's point in its row: local names belong to the table's member."""
+    found = read_name(name)
+    assert found is not None
+    return key_of(table.member, number, found.field)
+
+
+def _blocks(chosen: list[_Chosen], lane: Lane, profile: Profile, device: Device) -> Iterator[Block]:
+    if profile.protocol == "modbus":
+        yield from _register_blocks(chosen, lane, profile, device)
+        return
+    parameters = profile.parameters_of(device)
+    if profile.protocol == "host":
+        yield from _host_blocks(chosen, lane, parameters)
+        return
+    placed = [
+        Placed(one.key, codec.value_reader(one.point.encoding, parameters), name=_oid(one), table=one.table)
+        for one in chosen
+    ]
+    for start in range(0, len(placed), profile.limits.oids):
+        part = tuple(placed[start : start + profile.limits.oids])
+        yield Block(_get(part), part, lane)
+
+
+def _oid(chosen: _Chosen) -> str:
+    if chosen.oid:
+        return chosen.oid
+    assert isinstance(chosen.point.place, InOid)
+    return chosen.point.place.oid
+
+
+def _get(points: Iterable[Placed]) -> GetOids:
+    return GetOids(tuple(dict.fromkeys(point.name for point in points)))
+
+
+def _host_blocks(chosen: list[_Chosen], lane: Lane, parameters: Mapping[str, Value]) -> Iterator[Block]:
+    placed = []
+    for one in chosen:
+        assert isinstance(one.point.place, InHost)
+        name = re.sub(r"\{(\w+)\}", lambda found: _plain_number(parameters[found[1]]), one.point.place.name)
+        placed.append(Placed(one.key, codec.value_reader(one.point.encoding, parameters), name=name))
+    if placed:
+        yield Block(ReadHost(tuple(dict.fromkeys(one.name for one in placed))), tuple(placed), lane)
+
+
+def _plain_number(value: Value) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _register_blocks(chosen: list[_Chosen], lane: Lane, profile: Profile, device: Device) -> Iterator[Block]:
+    by_space: dict[Space, list[Placed]] = {}
+    parameters = profile.parameters_of(device)
+    for one in chosen:
+        assert isinstance(one.point.place, InRegister)
+        place, encoding = one.point.place, one.point.encoding
+        read = codec.register_reader(encoding, parameters)
+        at = place.address.at(parameters, device.unit)
+        by_space.setdefault(place.space, []).append(Placed(one.key, read, at, codec.width(encoding.kind)))
+    for space, placed in by_space.items():
+        bits = space in ("coil", "discrete")
+        most = profile.limits.bits if bits else profile.limits.registers
+        placed.sort(key=lambda one: one.at)
+        for run in _runs(placed, most, profile.limits.hole):
+            yield _register_block(device.unit, FUNCTIONS[space], run, lane)
+
+
+def _runs(placed: list[Placed], most: int, hole: int) -> Iterator[list[Placed]]:
+    """Cut points, sorted by address, where the gap or the length is too much for one request."""
+    run: list[Placed] = []
+    end = 0
+    for one in placed:
+        if run and (one.at - end > hole or one.at + one.width - run[0].at > most):
+            yield run
+            run = []
+        end = max(end, one.at + one.width) if run else one.at + one.width
+        run.append(one)
+    if run:
+        yield run
+
+
+def _register_block(unit: int, function: int, run: Sequence[Placed], lane: Lane) -> Block:
+    """One read over absolute addresses; the points then count from its start."""
+    start = run[0].at
+    count = max(one.at + one.width for one in run) - start
+    request: ReadRequest
+    if function in (3, 4):
+        request = ReadRegisters(unit, 3 if function == 3 else 4, start, count)
+    else:
+        request = ReadBits(unit, 1 if function == 1 else 2, start, count)
+    return Block(request, tuple(replace(one, at=one.at - start) for one in run), lane)
+
+
+def split(block: Block) -> tuple[Block, ...]:
+    """Halve a block that was refused as a whole, between two points; a single point leaves nothing to try: ()."""
+    if len(block.points) < 2:
+        return ()
+    middle = len(block.points) // 2
+    halves = (block.points[:middle], block.points[middle:])
+    request = block.request
+    if isinstance(request, GetOids):
+        return tuple(Block(_get(half), half, block.lane) for half in halves)
+    if isinstance(request, ReadHost):
+        return tuple(Block(ReadHost(tuple(one.name for one in half)), half, block.lane) for half in halves)
+    absolute = ([replace(one, at=one.at + request.address) for one in half] for half in halves)
+    return tuple(_register_block(request.unit, request.function, half, block.lane) for half in absolute)
+
+
+# --- writes ---------------------------------------------------------------------------------------------------------
+
+
+def write(profile: Profile, device: Device, target: str, value: int) -> Write:
+    """Turn an order into requests. Raises UnknownWrite.
+
+    `target` is a writable point ('do0', value 0 or 1), or an order of the interface with the number the site gave the
+    member ('airConditioners[2].airOperate', value as the interface has it).
+    """
+    point = profile.points.get(target)
+    if point and point.write:
+        request = _register_write(point.write, 5 if point.write.space == "coil" else 6, "u16", value, profile, device)
+        return Write((request,), _read_back(profile, device, target, value, OUTPUT_WITHIN_S))
+    order = _order(profile, device, target)
+    if order.map and value not in order.map:
+        raise UnknownWrite(f"cannot write {value} to {target}: {sorted(order.map)} are valid")
+    raw = order.map.get(value, value)
+    if isinstance(order.place, InOid):
+        requests: tuple[WriteRequest, ...] = (SetOid(order.place.oid, _set_kind(order.kind), raw),)
+    else:
+        requests = (_register_write(order.place, order.function, order.kind, raw, profile, device),)
+    confirm = order.confirm
+    if confirm is None:
+        return Write(requests, None)
+    expected = confirm.expect.get(value, value) if confirm.expect is not None else raw
+    return Write(requests, _read_back(profile, device, confirm.point, expected, confirm.within_s))
+
+
+def _order(profile: Profile, device: Device, target: str) -> WriteOrder:
+    name = read_name(target)
+    if name and name.member and (name.number or 1) in (numbers := device.roles.get(name.member, ())):
+        instance = numbers.index(name.number or 1) + 1
+        for order in profile.writes:
+            if (order.name.member, order.name.field, order.name.number or 1) == (name.member, name.field, instance):
+                return order
+    valid = [*sorted(profile.writable), *(f"{one.name.member}.{one.name.field}" for one in profile.writes)]
+    raise UnknownWrite(f"cannot write {target} on {device.key}: {', '.join(valid) or 'nothing'} can be written")
+
+
+def _set_kind(kind: str) -> SetKind:
+    kinds: Mapping[str, SetKind] = {"unsigned": "unsigned", "octets": "octets", "oid": "oid"}
+    return kinds.get(kind, "integer")
+
+
+def _register_write(
+    place: InRegister, function: int, kind: str, value: int, profile: Profile, device: Device
+) -> WriteRequest:
+    address = place.address.at(profile.parameters_of(device), device.unit)
+    if function == 5:
+        return WriteBit(device.unit, address, bool(value))
+    return WriteRegisters(device.unit, 6 if function == 6 else 16, address, codec.encode(kind, value))
+
+
+def _read_back(profile: Profile, device: Device, key: str, expected: Value, within_s: float) -> Confirm:
+    block = next(_blocks([_Chosen(key, profile.points[key])], "fast", profile, device))
+    return Confirm(block, key, expected, within_s)

@@ -1,0 +1,318 @@
+"""What is known about a product, as frozen values: its points, tables, derived fields, warnings and writes.
+
+`profile` makes these from a YAML file, `plan` turns them into requests for one device, `codec` into readers of raw
+words, `derive` into fields of the interface. Nothing here reads a file or knows where a device stands in a site.
+
+Names: `elec.voltage` is a field of the interface, `rectifier[2].outputVoltage` the same of the second instance of a
+list member, `module_status` a local name that only the profile knows. A key is a name written in full.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+from gantry_agent.field.request import Timing
+from gantry_agent.model import Device, Lane, Quality, Value
+from gantry_agent.text import Text
+from gantry_agent.vocabulary import MEMBERS, WARNING_FIELD
+
+Protocol = Literal["modbus", "snmp", "host"]
+Maturity = Literal["draft", "transcript", "simulated", "recorded"]
+Space = Literal["holding", "input", "coil", "discrete"]
+ByteOrder = Literal["big", "little", "swap-words", "swap-bytes"]
+Amount = int | float | str  # str: the parameter of that name
+
+_NAME = re.compile(r"(?:([A-Za-z]\w*)(?:\[(\d+)\])?\.)?([A-Za-z]\w*)(?:\[(\d+)\])?")
+
+
+# --- names ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A name as written; `number` is None where the writer gave no instance."""
+
+    member: str  # '' for a local name
+    number: int | None
+    field: str
+
+
+def read_name(text: str) -> Name | None:
+    """Read `elec.voltage`, `rectifier[2].status`, `di0` or `load[3]`; None if it is no name."""
+    found = _NAME.fullmatch(text)
+    if not found:
+        return None
+    member, number, name, local_number = found.groups()
+    if member and local_number:
+        return None
+    digits = number or local_number
+    return Name(member or "", int(digits) if digits else None, name)
+
+
+def key_of(member: str, number: int, name: str) -> str:
+    """Write a name in full, the way readings are keyed: instance 1 carries no index."""
+    place = f"[{number}]" if number > 1 else ""
+    return f"{member}{place}.{name}" if member else f"{name}{place}"
+
+
+# --- where a value stands -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A sum of numbers, parameters and multiples of the unit: `1000 + 10000*unit`."""
+
+    fixed: int = 0
+    terms: tuple[tuple[int, str], ...] = ()
+
+    def at(self, parameters: Mapping[str, Value], unit: int) -> int:
+        return self.fixed + sum(
+            factor * (unit if name == "unit" else int(parameters[name])) for factor, name in self.terms
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class InRegister:
+    """A register or a bit of one of the four Modbus spaces."""
+
+    space: Space
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class InOid:
+    """A scalar of SNMP, or a column of a table's rows."""
+
+    oid: str
+
+
+@dataclass(frozen=True, slots=True)
+class InHost:
+    """A value of a host by name; `{nic}` stands for a parameter."""
+
+    name: str
+
+
+Place = InRegister | InOid | InHost
+
+
+# --- what a raw value means -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Below, above or both; strict."""
+
+    below: Amount | None = None
+    above: Amount | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """From the raw value: refuse (`none`), cut out (`mask`, `bit`), then translate (`map`) or raw × scale + offset."""
+
+    kind: str  # u16 … f64, text:N for registers; integer, u32, s32, decimal, text for SNMP; any for a host
+    order: ByteOrder = "big"
+    bit: int | None = None
+    mask: int | None = None
+    none: tuple[Value | Bound, ...] = ()
+    map: Mapping[Value, Value | Quality] | None = field(default=None, hash=False)
+    otherwise: Value | Quality = Quality.NO_DATA  # a raw value that the map does not name
+    scale: Amount = 1
+    offset: Amount = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One quantity of a product."""
+
+    key: str
+    place: Place
+    encoding: Encoding
+    unit: str
+    lane: Lane
+    inferred: bool
+    write: InRegister | None = None  # a point that the site may name as an output
+
+
+@dataclass(frozen=True, slots=True)
+class RowFilter:
+    """Rows whose column has one of the values; `word` also takes a text that goes on after a blank (`C:\\ Label`)."""
+
+    column: str
+    values: tuple[Value, ...]
+    parameter: str = ""  # compare with this parameter instead; an empty one matches no row
+    word: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of an SNMP table; the k-th row in order is instance k of `member`, or of the local names."""
+
+    name: str
+    member: str
+    index: str
+    order: Literal["index", "value"]
+    where: tuple[RowFilter, ...]
+    points: Mapping[str, Point] = field(hash=False)  # by name within the row: 'rectifier.outputCurrent', 'status_code'
+
+
+# --- what follows from readings -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Every:
+    """All rows of a table's point."""
+
+    name: str
+
+
+Operand = int | float | str | Every  # str: the point, derived value or parameter of that name
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One comparison: the value is one of `values`, or is none of them, or within the bound."""
+
+    subject: str | Every  # Every: any row will do
+    values: tuple[Value, ...] | None = None
+    unlike: tuple[Value, ...] | None = None
+    bound: Bound | None = None
+
+
+When = tuple[tuple[Comparison, ...], ...]  # any of (all of)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    when: When
+    then: Operand | Quality
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """A value that is calculated. `operation` is a key of `derive.OPERATIONS`."""
+
+    name: Name
+    operation: str
+    operands: tuple[Operand, ...] = ()
+    scale: Amount = 1
+    offset: Amount = 0
+    bits: int = 64  # width of the counter that `rate` differences
+    cases: tuple[Case, ...] = ()
+    otherwise: Operand | Quality = Quality.NO_DATA
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmText:
+    """A text that joins a member's alarm field while `when` holds; `number` limits it to one instance."""
+
+    member: str
+    text: str
+    when: When
+    number: int | None = None
+
+
+# --- what can be ordered --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBack:
+    """The order is done when `point` reads what was ordered, within the time; `expect` translates the order's value."""
+
+    point: str
+    within_s: float
+    expect: Mapping[int, Value] | None = field(default=None, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOrder:
+    """How an order of the interface is written."""
+
+    name: Name
+    place: InRegister | InOid
+    function: int  # 5, 6 or 16; 0 for SNMP
+    kind: str  # encoding of the written value, or the SNMP type
+    map: Mapping[int, int] = field(hash=False)
+    confirm: ReadBack | None = None
+
+
+# --- the profile ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a product's numbers were read."""
+
+    document: str
+    page: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A number or text that differs from one installation to the next."""
+
+    default: Value
+    choices: tuple[Value, ...] = ()
+    title: Text | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The largest request, and how many unwanted registers may be read to merge two."""
+
+    registers: int = 60
+    bits: int = 200
+    hole: int = 8
+    oids: int = 30
+
+
+@dataclass(frozen=True)
+class Profile:
+    """All that is known about a product."""
+
+    name: str
+    title: Text
+    protocol: Protocol
+    maturity: Maturity
+    sources: tuple[Source, ...]
+    caveats: tuple[Text, ...]
+    timing: Timing
+    limits: Limits
+    parameters: Mapping[str, Parameter]
+    members: Mapping[str, int]
+    points: Mapping[str, Point]
+    tables: Mapping[str, Table]
+    derived: tuple[Derived, ...]
+    warnings: tuple[AlarmText, ...]
+    writes: tuple[WriteOrder, ...]
+
+    def provides(self, member: str) -> frozenset[str]:
+        """Fields of the interface that a device of this product fills, without what the site maps to it."""
+        if member not in self.members:
+            return frozenset()
+        names = [read_name(key) for key in self.points]
+        names += [read_name(key) for table in self.tables.values() for key in table.points]
+        names += [derived.name for derived in self.derived]
+        fields = {name.field for name in names if name and name.member == member}
+        if "status" in MEMBERS[member].fields:
+            fields.add("status")
+        if any(warning.member == member for warning in self.warnings):
+            fields.add(WARNING_FIELD[member])
+        return frozenset(fields)
+
+    @cached_property
+    def writable(self) -> frozenset[str]:
+        """Points that a site may name as outputs."""
+        return frozenset(key for key, point in self.points.items() if point.write)
+
+    def parameters_of(self, device: Device) -> dict[str, Value]:
+        """The parameters as this device has them."""
+        return {name: device.parameters.get(name, known.default) for name, known in self.parameters.items()}
+
+
+def amount(value: Amount, parameters: Mapping[str, Value]) -> float | int:
+    """A number as written, or the parameter of that name."""
+    return float(parameters[value]) if isinstance(value, str) else value

@@ -1,0 +1,188 @@
+"""Profile files: one YAML per product becomes a Profile, or a list of every fault in it with its line and column.
+
+The form is described in README ("A profile"). A file is read whole before anything is complained of, so that one run
+shows all that is wrong. What the parts mean is in `product`; how they are read, bottom up, in `profile_parts`.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import get_args
+
+from gantry_agent.field.product import (
+    AlarmText,
+    Derived,
+    Limits,
+    Maturity,
+    Parameter,
+    Point,
+    Profile,
+    Protocol,
+    Source,
+    Table,
+    WriteOrder,
+)
+from gantry_agent.field.profile_links import check_links, choose_lanes
+from gantry_agent.field.profile_parts import PartReader
+from gantry_agent.field.profile_yaml import Entries, Fault, Faults, ProfileFaults, nearest, open_yaml
+from gantry_agent.field.request import Timing
+from gantry_agent.text import Text
+from gantry_agent.vocabulary import MEMBERS, WARNING_FIELD
+
+__all__ = ["Fault", "Profile", "ProfileFaults", "check", "load", "names"]
+
+SHIPPED = Path(__file__).parent.parent / "profiles"
+
+
+def names(folders: Sequence[Path] = (SHIPPED,)) -> tuple[str, ...]:
+    """Names of all profiles in these folders, sorted."""
+    return tuple(sorted({path.stem for folder in folders for path in folder.glob("*.yaml")}))
+
+
+def load(name: str, folders: Sequence[Path] = (SHIPPED,)) -> Profile:
+    """Read the profile of that name from the first folder that has it. Raises ProfileFaults."""
+    for folder in folders:
+        path = folder / f"{name}.yaml"
+        if path.is_file():
+            return check(path)
+    near = nearest(name, names(folders))
+    raise ProfileFaults(
+        (
+            Fault(
+                str(folders[0] / f"{name}.yaml") if folders else name,
+                Text(
+                    zh=f"找不到设备配置 {name!r}{near.zh}",
+                    en=f"cannot find a profile named {name!r}{near.en}",
+                ),
+            ),
+        )
+    )
+
+
+def check(path: Path) -> Profile:
+    """Read one profile file. Raises ProfileFaults with every fault in it."""
+    faults = Faults(str(path))
+    root = open_yaml(path, faults)
+    profile = _read(root, path.stem, faults) if root is not None else None
+    if faults.found or profile is None:
+        raise ProfileFaults(tuple(faults.found))
+    return profile
+
+
+def _read(root: Entries, stem: str, faults: Faults) -> Profile:
+    if root.text("profile") not in ("", stem):
+        root.complain("profile", zh=f"名称应与文件名相同: {stem}", en=f"cannot be other than the file's name, {stem!r}")
+    title = root.both_languages("title")
+    protocol: Protocol = root.choice("protocol", get_args(Protocol), "modbus")
+    maturity: Maturity = root.choice("maturity", get_args(Maturity), "draft")
+    sources = _sources(root)
+    caveats = tuple(_caveat(item) for item in root.list("caveats"))
+    timing = _timing(root.entries("timing"))
+    limits = _limits(root.entries("limits"))
+    parameters = _parameters(root.entries("parameters"))
+    members = _members(root.entries("members"))
+    parts = PartReader(protocol, parameters, members, root.strings("prefixes"))
+    points = _points(parts, root.entries("points"))
+    tables = _tables(parts, root.entries("tables"))
+    derived = _derived(parts, root.entries("derived"))
+    warnings = tuple(_warning(parts, item, members) for item in root.list("warnings"))
+    writes = _writes(parts, root.entries("writes"))
+    root.finish()
+    profile = Profile(
+        stem, title, protocol, maturity, sources, caveats, timing, limits, parameters, members, points, tables, derived,
+        warnings, writes,
+    )  # fmt: skip
+    if not faults.found:
+        check_links(profile, root)
+    return choose_lanes(profile, frozenset(parts.lanes_said)) if not faults.found else profile
+
+
+def _sources(root: Entries) -> tuple[Source, ...]:
+    """A register without provenance does not pass."""
+    sources = []
+    for item in root.list("sources"):
+        sources.append(Source(item.text("document"), item.text("page")))
+        item.finish()
+    if not sources:
+        root.complain("sources", zh="至少要有一个来源 (document, page)", en="cannot be empty: name document and page")
+    return tuple(sources)
+
+
+def _caveat(item: Entries) -> Text:
+    caveat = Text(item.text("zh"), item.text("en"))
+    item.finish()
+    return caveat
+
+
+def _timing(entries: Entries) -> Timing:
+    timing = Timing(entries.number("response_ms", 500) / 1000, entries.number("gap_ms", 20) / 1000)
+    entries.finish()
+    return timing
+
+
+def _limits(entries: Entries) -> Limits:
+    usual = Limits()
+    limits = Limits(
+        registers=entries.whole("registers", usual.registers, 1, 125),  # what one Modbus frame can carry
+        bits=entries.whole("bits", usual.bits, 1, 2000),
+        hole=entries.whole("hole", usual.hole, 0, 124),
+        oids=entries.whole("oids", usual.oids, 1, 100),
+    )
+    entries.finish()
+    return limits
+
+
+def _parameters(entries: Entries) -> dict[str, Parameter]:
+    parameters = {}
+    for name in entries.keys():  # noqa: SIM118 - Entries is not a mapping
+        one = entries.entries(name)
+        default = one.scalar("default")
+        title = one.both_languages("title") if one.has("title") else None
+        parameters[name] = Parameter(default, one.scalars("choices"), title)
+        one.finish()
+    return parameters
+
+
+def _members(entries: Entries) -> dict[str, int]:
+    members = {}
+    for name in entries.keys():  # noqa: SIM118
+        if name in MEMBERS:
+            members[name] = entries.whole(name, 1, 0, 64)  # 0: only where the site asks for it by ids
+        else:
+            near = nearest(name, MEMBERS)
+            entries.complain(
+                name, zh=f"不是接口中的成员{near.zh}", en=f"cannot be: no member of the interface{near.en}"
+            )
+    return members
+
+
+def _points(parts: PartReader, entries: Entries) -> dict[str, Point]:
+    points = {}
+    for key in entries.keys():  # noqa: SIM118
+        point = parts.point(key, entries, entries.entries(key))
+        if point and point.key in points:
+            entries.complain(key, zh=f"{point.key} 重复定义", en=f"cannot give {point.key} twice")
+        elif point:
+            points[point.key] = point
+    return points
+
+
+def _tables(parts: PartReader, entries: Entries) -> dict[str, Table]:
+    return {name: parts.table(name, entries.entries(name)) for name in entries.keys()}  # noqa: SIM118
+
+
+def _derived(parts: PartReader, entries: Entries) -> tuple[Derived, ...]:
+    found = [parts.derived(key, entries, entries.entries(key)) for key in entries.keys()]  # noqa: SIM118
+    return tuple(one for one in found if one)
+
+
+def _warning(parts: PartReader, item: Entries, members: Mapping[str, int]) -> AlarmText:
+    member = item.choice("member", tuple(name for name in members if name in WARNING_FIELD), "elec")
+    number = item.whole("number", 0, 1, 64) if item.has("number") else None
+    warning = AlarmText(member, item.text("text"), parts.when(item, "when"), number)
+    item.finish()
+    return warning
+
+
+def _writes(parts: PartReader, entries: Entries) -> tuple[WriteOrder, ...]:
+    found = [parts.order(key, entries, entries.entries(key)) for key in entries.keys()]  # noqa: SIM118
+    return tuple(one for one in found if one)

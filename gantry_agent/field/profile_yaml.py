@@ -1,0 +1,229 @@
+"""YAML with the line and column of every value: what profile files are read by.
+
+`Entries` is one mapping of a file. Its verbs give out values of the wanted kind and write down a fault where there is
+none; `finish` complains of keys that nobody asked for. Nothing is raised before the whole file was read, so a verb that
+found a fault goes on with a stand-in. Nothing here knows what a profile is.
+"""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from gantry_agent.model import AgentError, Value
+from gantry_agent.text import Text
+
+Spot = tuple[int, int]  # line and column from 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something wrong in a file: where (`file:line:column`) and what."""
+
+    where: str
+    text: Text
+
+
+class ProfileFaults(AgentError):
+    """A profile cannot be used; `faults` is all that is wrong with it."""
+
+    def __init__(self, faults: tuple[Fault, ...]) -> None:
+        super().__init__("\n".join(f"{fault.where}: {fault.text.en}" for fault in faults))
+        self.faults = faults
+
+
+@dataclass(slots=True)
+class Faults:
+    """The faults found so far in one file."""
+
+    path: str
+    found: list[Fault] = field(default_factory=list)
+
+    def add(self, spot: Spot, zh: str, en: str) -> None:
+        self.found.append(Fault(f"{self.path}:{spot[0] + 1}:{spot[1] + 1}", Text(zh=zh, en=en)))
+
+
+def nearest(word: str, valid: Iterable[str]) -> Text:
+    """The end of a message on an unknown word: the nearest valid one, else all of them."""
+    known = sorted(valid)
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    if near:
+        return Text(zh=f"; 是否应为 {near[0]}?", en=f"; did you mean {near[0]}?")
+    return Text(zh=f"; 可用: {', '.join(known)}", en=f"; valid: {', '.join(known)}") if known else Text("", "")
+
+
+def open_yaml(path: Path, faults: Faults) -> "Entries | None":
+    """Read a file whose top is a mapping. None, and a fault written down, if it is not."""
+    try:
+        top = YAML(typ="rt", pure=True).load(path.read_text(encoding="utf-8"))
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        spot = (mark.line, mark.column) if mark else (0, 0)
+        faults.add(spot, zh=f"YAML 语法错误: {error.problem}", en=f"cannot be read as YAML: {error.problem}")
+        return None
+    except (YAMLError, OSError, UnicodeDecodeError) as error:
+        faults.add((0, 0), zh=f"无法读取: {error}", en=f"cannot be read: {error}")
+        return None
+    if not isinstance(top, CommentedMap):
+        faults.add((0, 0), zh="文件应为键值映射", en="cannot be read: a mapping of keys is wanted")
+        return None
+    return Entries(top, (0, 0), "", faults)
+
+
+def _plain(value: Any) -> Any:
+    """Strip ruamel's own number types, which remember how they were written."""
+    if isinstance(value, bool) or value is None:
+        return value
+    for kind in (int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return value
+
+
+class Entries:
+    """One mapping of the file."""
+
+    def __init__(self, node: CommentedMap, spot: Spot, path: str, faults: Faults) -> None:
+        self._node = node
+        self._spot = spot
+        self._path = path
+        self._faults = faults
+        self._asked: set[str] = set()
+
+    def keys(self) -> tuple[str, ...]:
+        return tuple(str(key) for key in self._node)
+
+    def has(self, key: str) -> bool:
+        return key in self._node
+
+    def spot(self, key: str) -> Spot:
+        try:
+            line, column = self._node.lc.key(key)
+        except (KeyError, AttributeError, TypeError):
+            return self._spot
+        return line, column
+
+    def complain(self, key: str, zh: str, en: str) -> None:
+        path = f"{self._path}.{key}".strip(".")
+        self._faults.add(self.spot(key), zh=f"{path}: {zh}", en=f"{path}: {en}")
+
+    def take(self, key: str) -> Any:
+        """The plain value of a key; None if it is not there."""
+        self._asked.add(key)
+        return _plain(self._node.get(key))
+
+    def finish(self) -> None:
+        for key in self._node:
+            if key not in self._asked:
+                near = nearest(str(key), self._asked)
+                self.complain(str(key), zh=f"未知的键{near.zh}", en=f"cannot be used: unknown key{near.en}")
+
+    # --- by kind
+
+    def text(self, key: str, default: str | None = None) -> str:
+        value = self.take(key)
+        if value is None and default is not None:
+            return default
+        if isinstance(value, str) and value:
+            return value
+        self._wanted(key, value, "文字", "a text")
+        return ""
+
+    def number(self, key: str, default: float) -> float:
+        value = self.take(key)
+        if value is None:
+            return default
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return value
+        self._wanted(key, value, "数字", "a number")
+        return default
+
+    def whole(self, key: str, default: int, least: int, most: int) -> int:
+        value = self.take(key)
+        if value is None:
+            return default
+        if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
+            return value
+        self._wanted(key, value, f"{least} 到 {most} 的整数", f"a whole number from {least} to {most}")
+        return least
+
+    def flag(self, key: str) -> bool:
+        value = self.take(key)
+        if not isinstance(value, bool) and value is not None:
+            self._wanted(key, value, "true 或 false", "true or false")
+        return value is True
+
+    def choice(self, key: str, valid: tuple[Any, ...], default: Any) -> Any:
+        value = self.take(key)
+        if value in valid:
+            return value
+        near = nearest(str(value), valid)
+        if value is None:
+            self.complain(key, zh=f"缺少{near.zh}", en=f"cannot be missing{near.en}")
+        else:
+            self.complain(key, zh=f"不能是 {value!r}{near.zh}", en=f"cannot be {value!r}{near.en}")
+        return default
+
+    def scalar(self, key: str) -> Value:
+        value = self.take(key)
+        if isinstance(value, (int, float, str)) and not isinstance(value, bool):
+            return value
+        self._wanted(key, value, "数字或文字", "a number or a text")
+        return 0
+
+    def scalars(self, key: str) -> tuple[Value, ...]:
+        """A list of numbers and texts; one alone is a list of one."""
+        value = self.take(key)
+        items = value if isinstance(value, CommentedSeq) else [] if value is None else [value]
+        good = [_plain(item) for item in items if isinstance(item, (int, float, str)) and not isinstance(item, bool)]
+        if len(good) != len(items):
+            self._wanted(key, value, "数字或文字的列表", "a list of numbers or texts")
+        return tuple(good)
+
+    def strings(self, key: str) -> dict[str, str]:
+        entries = self.entries(key)
+        found = {name: entries.text(name) for name in entries.keys()}  # noqa: SIM118 - Entries is not a mapping
+        entries.finish()
+        return found
+
+    def both_languages(self, key: str) -> Text:
+        entries = self.entries(key)
+        text = Text(zh=entries.text("zh"), en=entries.text("en"))
+        entries.finish()
+        return text
+
+    def entries(self, key: str) -> "Entries":
+        """The mapping under a key; an empty one if there is none."""
+        value = self.take(key)
+        if not isinstance(value, CommentedMap):
+            if value is not None:
+                self._wanted(key, value, "键值映射", "a mapping")
+            value = CommentedMap()
+        return Entries(value, self.spot(key), f"{self._path}.{key}".strip("."), self._faults)
+
+    def list(self, key: str) -> list["Entries"]:
+        """The mappings listed under a key."""
+        value = self.take(key)
+        if value is None:
+            return []
+        items = value if isinstance(value, CommentedSeq) else [value]
+        path = f"{self._path}.{key}".strip(".")
+        found = []
+        for number, item in enumerate(items):
+            if isinstance(item, CommentedMap):
+                spot = (item.lc.line, item.lc.col)
+                found.append(Entries(item, spot, f"{path}[{number}]", self._faults))
+            else:
+                self._wanted(key, item, "键值映射的列表", "a list of mappings")
+        return found
+
+    def _wanted(self, key: str, value: Any, zh: str, en: str) -> None:
+        if value is None:
+            self.complain(key, zh=f"缺少, 应为{zh}", en=f"cannot be missing: {en} is wanted")
+        else:
+            self.complain(key, zh=f"不能是 {value!r}, 应为{zh}", en=f"cannot be {value!r}: {en} is wanted")

@@ -1,0 +1,132 @@
+"""What is asked of a bus and what comes back, as frozen values.
+
+The planner makes these from a profile, the buses put them on a wire, the codec reads the replies. A request says what
+is wanted, never how it is framed: `ReadRegisters` is the same on a line, through a converter and over Modbus TCP.
+Nothing here knows a profile or a medium. Others reach them by way of `plan`, which hands them on.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from gantry_agent.model import Lane, Quality, Value
+
+SnmpValue = int | bytes | str  # str: an OBJECT IDENTIFIER or an IP address, without a leading dot
+SetKind = Literal["integer", "unsigned", "octets", "oid"]
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long to wait for an answer, and how long to leave the device alone after it."""
+
+    response_s: float
+    gap_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRegisters:
+    """Reply: one int 0…65535 per register."""
+
+    unit: int
+    function: Literal[3, 4]
+    address: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBits:
+    """Reply: one 0 or 1 per bit."""
+
+    unit: int
+    function: Literal[1, 2]
+    address: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRegisters:
+    """Reply: (). Function 6 writes exactly one register."""
+
+    unit: int
+    function: Literal[6, 16]
+    address: int
+    values: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WriteBit:
+    """Function 5. Reply: ()."""
+
+    unit: int
+    address: int
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GetOids:
+    """Reply: a mapping with every one of `oids`; None is noSuchObject or noSuchInstance."""
+
+    oids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WalkColumn:
+    """Reply: (index, value) of every row of the column, in the order of the agent; index is what follows `oid`."""
+
+    oid: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetOid:
+    """Reply: ()."""
+
+    oid: str
+    kind: SetKind
+    value: int | bytes | str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadHost:
+    """Reply: a mapping with every one of `names`; None is what this host does not have."""
+
+    names: tuple[str, ...]
+
+
+ReadRequest = ReadRegisters | ReadBits | GetOids | ReadHost
+WriteRequest = WriteRegisters | WriteBit | SetOid
+Request = ReadRequest | WriteRequest | WalkColumn
+
+Registers = tuple[int, ...]
+Varbinds = Mapping[str, SnmpValue | None]
+HostValues = Mapping[str, Value | None]
+Rows = tuple[tuple[str, SnmpValue], ...]
+Reply = Registers | Varbinds | HostValues | Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A point of one device and where its answer stands in the reply of its block.
+
+    `at` and `width` are registers or bits from the block's start; for SNMP and the host `name` is the OID or the name.
+    `decode` turns the raw words (or the one SNMP or host value) into a value; the codec made it.
+    """
+
+    key: str  # 'elec.voltage', 'rectifier[2].module_status', 'di0'
+    decode: Callable[..., Value | Quality] = field(compare=False, repr=False)
+    at: int = 0
+    width: int = 1
+    name: str = ""
+    table: str = ""  # the table whose row it is: the row is gone when this answers nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Points that are read in one request."""
+
+    request: ReadRequest
+    points: tuple[Placed, ...]
+    lane: Lane
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(point.key for point in self.points)

@@ -1,0 +1,54 @@
+"""Surge protectors: Renda strike counter and Leixun (雷迅) monitor, Modbus RTU (tables §8).
+
+Leixun's floats come little-endian as the bytes stand. Where the life percentage stands in its 58 registers is not
+public; it is put behind the five last strikes (inferred).
+"""
+
+from hwsim.devices.image import ILLEGAL_ADDRESS, Effect, Illegal, Image, ModbusProduct, Seen, f32_swapped, u16, zeros
+from hwsim.plant.orders import ClearStrikes
+from hwsim.plant.state import Spd
+
+
+def _spd(seen: Seen) -> Spd:
+    return seen.plant.spds[seen.instance]
+
+
+def renda(seen: Seen) -> Image:
+    return Image(holding={2001: u16(_spd(seen).strikes)})
+
+
+def leixun(seen: Seen) -> Image:
+    spd, plant = _spd(seen), seen.plant
+    values = (
+        spd.leakage_ma,
+        220.0,
+        plant.mains.at(0),
+        plant.climate.inside_c + 2.0,
+        plant.climate.inside_c,
+        float(seen.instance + 1),
+        float(spd.strikes),
+        float(spd.total),
+        1.2,
+        1.0,
+        365.0,
+    )
+    holding = zeros((0, 58))
+    for k, value in enumerate(values):
+        holding[2 * k], holding[2 * k + 1] = f32_swapped(value)
+    holding |= dict(zip(range(22, 28), (2026, 1, 1, 0, 0, 0), strict=True))
+    holding[53] = u16(spd.life_percent)
+    contact, leakage = spd.healthy, spd.leakage_ma <= 1.0
+    bits = (0, 0, 0, int(contact), 0, 0, int(leakage), int(plant.mains.at(0) > 264.0))
+    return Image(holding=holding, discrete=dict(enumerate(bits)), coils=zeros((0, 6)))
+
+
+def write_coils(seen: Seen, address: int, values: tuple[int, ...]) -> Effect:
+    """Coil 0 clears the count, coil 1 the total; both read 0 again at once."""
+    if address + len(values) > 2:
+        raise Illegal(ILLEGAL_ADDRESS)
+    pressed = [address + k for k, value in enumerate(values) if value]
+    return Effect(orders=tuple(ClearStrikes(seen.instance, total=coil == 1) for coil in pressed))
+
+
+RENDA_SPD = ModbusProduct(renda, frozenset({3}), response_s=0.03)
+LEIXUN = ModbusProduct(leixun, frozenset({1, 2, 3, 5}), write_coils=write_coils, response_s=0.05)

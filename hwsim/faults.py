@@ -1,0 +1,124 @@
+"""What can be wrong with a device or its wire, and what that does to one answer. Pure: time and frames are arguments.
+
+`Fault` says which; `Ward` keeps the faults of all devices and lends them out one answer at a time; `spoil` turns a good
+answer into what really goes over the wire: pieces of bytes with the waits before them.
+"""
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+LATE_MS = 3000  # beyond any patience of a poller
+FAILURE = 4  # Modbus: server device failure; SNMP: readOnly is 4, so agents use genErr
+
+KINDS: Mapping[str, str] = MappingProxyType(
+    {
+        "silent": "no answer",
+        "delay": "the answer takes `ms` longer",
+        "late": "the answer comes `ms` after the request, whatever came in between",
+        "garbage": "`bytes` random bytes before the answer",
+        "bad_crc": "the checksum is wrong (serial lines)",
+        "exception": "the device declines with `code`",
+        "half": "only the first half of the answer comes",
+        "echo": "the request comes back before the answer (serial lines)",
+        "drop": "the connection is closed instead of an answer (TCP)",
+        "wrong_unit": "the answer carries another unit's address (Modbus)",
+        "wrong_function": "the answer carries another function (Modbus)",
+    }
+)
+BY_WIRE: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "serial": frozenset(KINDS) - {"drop"},
+        "serial-tcp": frozenset(KINDS),
+        "modbus-tcp": frozenset(KINDS) - {"bad_crc", "echo"},
+        "snmp": frozenset({"silent", "delay", "late", "garbage", "half", "exception"}),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault of one device; it ends at `until` (monotonic) or after `left` answers, whichever is first."""
+
+    kind: str
+    until: float | None = None
+    left: int | None = None
+    ms: int = LATE_MS
+    code: int = FAILURE
+    bytes: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Bytes, and how long to wait before them."""
+
+    wait_s: float
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Spoilt:
+    """What goes over the wire instead of the answer. `aside`: the line does not wait for it (a late answer)."""
+
+    pieces: tuple[Piece, ...] = ()
+    close: bool = False
+    aside: bool = False
+
+
+class Ward:
+    """The faults in force, by device key."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._faults: dict[str, Fault] = {}
+
+    def inflict(self, device: str, fault: Fault) -> None:
+        self._faults[device] = fault
+
+    def heal(self, device: str) -> bool:
+        return self._faults.pop(device, None) is not None
+
+    def of(self, device: str) -> Fault | None:
+        """The fault in force, without using it up."""
+        fault = self._faults.get(device)
+        if fault and fault.until is not None and self._now() >= fault.until:
+            del self._faults[device]
+            return None
+        return fault
+
+    def take(self, device: str) -> Fault | None:
+        """The fault that spoils the next answer."""
+        fault = self.of(device)
+        if fault is None or fault.left is None:
+            return fault
+        if fault.left <= 1:
+            del self._faults[device]
+        else:
+            self._faults[device] = replace(fault, left=fault.left - 1)
+        return fault
+
+
+def spoil(fault: Fault | None, request: bytes, answer: bytes, rebuilt: Callable[[Fault], bytes]) -> Spoilt:
+    """What really goes out. `rebuilt` frames the answer anew for faults in the frame (unit, function, exception)."""
+    if fault is None:
+        return Spoilt((Piece(0.0, answer),))
+    wait_s = fault.ms / 1000.0
+    match fault.kind:
+        case "silent":
+            return Spoilt()
+        case "delay":
+            return Spoilt((Piece(wait_s, answer),))
+        case "late":
+            return Spoilt((Piece(wait_s, answer),), aside=True)
+        case "garbage":
+            return Spoilt((Piece(0.0, random.randbytes(fault.bytes) + answer),))
+        case "bad_crc":
+            return Spoilt((Piece(0.0, answer[:-1] + bytes([answer[-1] ^ 0xFF])),))
+        case "half":
+            return Spoilt((Piece(0.0, answer[: len(answer) // 2]),))
+        case "echo":
+            return Spoilt((Piece(0.0, request + answer),))
+        case "drop":
+            return Spoilt(close=True)
+    return Spoilt((Piece(0.0, rebuilt(fault)),))

@@ -1,0 +1,134 @@
+"""`python -m hwsim run`: the hardware of a site file, at its addresses, until told to stop.
+
+Puts together site, world, wires, scene and control API; says on stdout where everything is, then `hwsim ready`.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from hwsim import control, scene, site, wishes
+from hwsim.rack import Rack
+from hwsim.wires.listener import WireFault
+from hwsim.world import TICK_S, World
+
+PARENT_CHECK_S = 0.5
+FASTEST = 3600.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--site", type=Path, required=True, metavar="FILE", help="the site file to be the hardware of")
+    parser.add_argument("--scene", metavar="NAME", help=f"play a timetable of mishaps: {', '.join(scene.names())}")
+    parser.add_argument(
+        "--api",
+        default="127.0.0.1:0",
+        metavar="HOST:PORT",
+        help="the control API; port 0 takes any (default %(default)s)",
+    )
+    parser.add_argument("--speed", type=float, default=1.0, metavar="X", help="plant time per real time (default 1)")
+    parser.add_argument("--fast-lines", action="store_true", help="serial lines keep no time: no pacing, no silences")
+    parser.add_argument("--die-with-parent", action="store_true", help="stop when the starting process is gone")
+
+
+def main(args: argparse.Namespace) -> int:
+    logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)  # rubbish on a line is our daily bread
+    try:
+        if not 0.0 <= args.speed <= FASTEST:
+            raise site.SiteFault(f"cannot run at speed {args.speed:g}: a number from 0 to {FASTEST:g} is needed")
+        host, port = _address(args.api)
+        played = scene.load(args.scene) if args.scene else None
+        asyncio.run(_run(args, host, port, played))
+    except (site.SiteFault, scene.SceneFault, WireFault) as fault:
+        print(f"hwsim: {fault}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise site.SiteFault(f"cannot serve the control API at {text}: HOST:PORT is needed, as 127.0.0.1:8081")
+    return host.strip("[]"), int(port)
+
+
+async def _run(args: argparse.Namespace, host: str, port: int, played: scene.Scene | None) -> None:
+    stop = _stop_event()
+    world = World(site.load(args.site), asyncio.get_running_loop().time, args.speed)
+    cues = _prepare(world, played)
+    async with Rack(world, fast_lines=args.fast_lines) as rack:
+        runner, url = await control.serve(control.Control(world, rack), host, port)
+        try:
+            for name in rack.wires:
+                _say(f"hwsim wire {rack.describe(name)}")
+            if played:
+                _say(f"hwsim scene {played.name}: {played.title}")
+            _say(f"hwsim api {url}")
+            _say(f"hwsim ready: {len(world.site.devices)} devices on {len(rack.wires)} wires")
+            await _until(stop, world, cues, args.die_with_parent)
+        finally:
+            await runner.cleanup()
+    _say("hwsim stopped")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _stop_event() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+def _prepare(world: World, played: scene.Scene | None) -> list[scene.Cue]:
+    """Set the starting conditions; give the cues that are still to come."""
+    cues = list(played.cues) if played else []
+    while cues and cues[0].at_s <= 0.0:
+        _perform(world, cues.pop(0))
+    return cues
+
+
+def _perform(world: World, cue: scene.Cue) -> None:
+    """A cue that names no cabinet is for all; one that a cabinet cannot follow (no such sensor) is said and passed."""
+    bodies = [cue.body]
+    if cue.target == "plant" and not {"cabinet", "computer"} & cue.body.keys():
+        bodies = [{"cabinet": number, **cue.body} for number in world.plants]
+    for body in bodies:
+        try:
+            if cue.target == "plant":
+                wishes.plant(world, body)
+            else:
+                wishes.fault(world, body, asyncio.get_running_loop().time())
+        except wishes.WishFault as fault:
+            _say(f"hwsim scene: {fault}")
+
+
+async def _play(world: World, cues: list[scene.Cue]) -> None:
+    for cue in cues:
+        while world.elapsed_s < cue.at_s:  # noqa: ASYNC110 - plant time has its own speed
+            await asyncio.sleep(TICK_S)
+        _say(f"hwsim scene at {cue.at_s:g} s: {cue.target} {dict(cue.body)}")
+        _perform(world, cue)
+
+
+async def _until(stop: asyncio.Event, world: World, cues: list[scene.Cue], die_with_parent: bool) -> None:  # noqa: FBT001
+    """Let time pass until a signal, or until the parent is gone. A bug in one of the tasks ends the program."""
+    async with asyncio.TaskGroup() as group:
+        kept = [group.create_task(world.run(), name="time"), group.create_task(_play(world, cues), name="scene")]
+        if die_with_parent:
+            kept.append(group.create_task(_watch_parent(stop), name="parent"))
+        await stop.wait()
+        for task in kept:
+            task.cancel()
+
+
+async def _watch_parent(stop: asyncio.Event) -> None:
+    parent = os.getppid()
+    while os.getppid() == parent:  # noqa: ASYNC110 - the system does not wake us
+        await asyncio.sleep(PARENT_CHECK_S)
+    stop.set()

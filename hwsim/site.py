@@ -1,0 +1,212 @@
+"""The site file, read by the simulator for itself: which wires there are, which devices on them, what is wired where.
+
+It reads what it simulates and passes over the rest; judging the file is the agent's business (`gantry-agent check`). A
+fault that keeps the simulation from being built is a `SiteFault` that names the place and what would be valid.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+
+from hwsim.devices import INSTANCES, PRODUCTS, THREE_PHASE
+from hwsim.devices.image import ModbusProduct
+from hwsim.plant.state import SIDES, Side
+
+WIRES = ("serial", "serial-tcp", "modbus-tcp", "snmp")
+LOCAL_PROFILE = "local-host"
+Driven = Side | Literal["siren"]
+Drives = dict[str, Driven]
+
+
+class SiteFault(Exception):
+    """The site file cannot be simulated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """One bus of the site."""
+
+    name: str
+    kind: str
+    settings: Mapping[str, Any] = field(hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Wired:
+    """An input of a module and the plant signal on it: `doors.frontDoorClosed`, `thunderSpd[1].status`."""
+
+    signal: str
+    number: int
+    invert: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSpec:
+    """One device. `cabinet` 0 is a toll computer; `instance` counts its kind in the cabinet from 0."""
+
+    key: str
+    cabinet: int
+    profile: str
+    wire: str
+    unit: int
+    instance: int
+    parameters: Mapping[str, Any] = field(hash=False)
+    inputs: Mapping[int, Wired] = field(hash=False, default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSpec:
+    """An output channel of a device, and what hangs on it: a lock, the siren, or nothing that is simulated."""
+
+    device: str
+    channel: int
+    invert: bool
+    drives: Driven | None
+
+
+@dataclass(frozen=True, slots=True)
+class CabinetSpec:
+    number: int
+    phases: int
+    air_conditioners: int
+    spds: int
+    outputs: tuple[OutputSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SimSite:
+    wires: Mapping[str, Wire] = field(hash=False)
+    devices: Mapping[str, DeviceSpec] = field(hash=False)
+    cabinets: Mapping[int, CabinetSpec] = field(hash=False)
+
+
+def load(path: Path) -> SimSite:
+    try:
+        document = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SiteFault(f"cannot read the site file {path}: {error.strerror}") from error
+    except MarkedYAMLError as error:
+        raise SiteFault(f"cannot read the site file {path} as YAML: {error}") from error
+    if not isinstance(document, dict):
+        raise SiteFault(f"cannot use the site file {path}: it must be a mapping with buses and cabinets")
+    return build(document)
+
+
+def build(document: Mapping[str, Any]) -> SimSite:
+    wires = {name: _wire(name, bus) for name, bus in _mapping(document, "buses").items() if bus.get("type") != "host"}
+    cabinets, devices = {}, {}
+    for cabinet in document.get("cabinets") or ():
+        specs = list(_devices(cabinet, wires))
+        devices.update({spec.key: spec for spec in specs})
+        cabinets[int(cabinet["id"])] = _cabinet(cabinet, specs)
+    devices.update({spec.key: spec for spec in _computers(document, wires)})
+    return SimSite(wires, devices, cabinets)
+
+
+def _mapping(parent: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = parent.get(key) or {}
+    if not isinstance(value, Mapping):
+        raise SiteFault(f"cannot use {key}: it must be a mapping")
+    return value
+
+
+def _wire(name: str, bus: Mapping[str, Any]) -> Wire:
+    kind = str(bus.get("type"))
+    if kind not in WIRES:
+        raise SiteFault(f"cannot simulate bus {name} of type {kind}; valid: {', '.join(WIRES)}")
+    needed = ("port",) if kind == "serial" else ("host",)
+    for key in needed:
+        if key not in bus:
+            raise SiteFault(f"cannot simulate bus {name}: it has no {key}")
+    return Wire(name, kind, bus)
+
+
+def _devices(cabinet: Mapping[str, Any], wires: Mapping[str, Wire]) -> Iterator[DeviceSpec]:
+    number, counted = int(cabinet["id"]), dict[str, int]()
+    for name, device in _mapping(cabinet, "devices").items():
+        key, profile = f"{number}.{name}", str(device.get("profile"))
+        if profile == LOCAL_PROFILE:
+            continue
+        _check(key, profile, str(device.get("bus")), wires)
+        member = INSTANCES.get(profile, profile)
+        given = (device.get("ids") or {}).get(member)
+        instance = int(given[0]) - 1 if given else counted.get(member, 0)
+        counted[member] = instance + 1
+        yield DeviceSpec(
+            key,
+            number,
+            profile,
+            str(device["bus"]),
+            int(device.get("unit", 1)),
+            instance,
+            device.get("parameters") or {},
+            _inputs(key, device.get("map") or {}),
+        )
+
+
+def _computers(document: Mapping[str, Any], wires: Mapping[str, Wire]) -> Iterator[DeviceSpec]:
+    for k, computer in enumerate(document.get("computers") or ()):
+        if computer.get("source") != "snmp":
+            continue  # the computer the agent runs on reads itself
+        key, profile = f"computer {computer['id']}", str(computer.get("profile", "host-resources"))
+        _check(key, profile, str(computer.get("bus")), wires)
+        names = {name: computer[name] for name in ("sys_disk", "data_disk", "nic") if name in computer}
+        yield DeviceSpec(key, 0, profile, str(computer["bus"]), 1, k, names)
+
+
+def _check(key: str, profile: str, bus: str, wires: Mapping[str, Wire]) -> None:
+    if profile not in PRODUCTS:
+        raise SiteFault(f"cannot simulate {key}: profile {profile} is unknown; valid: {', '.join(sorted(PRODUCTS))}")
+    if bus not in wires:
+        raise SiteFault(f"cannot simulate {key}: its bus {bus} is not among the buses {', '.join(sorted(wires))}")
+    if isinstance(PRODUCTS[profile], ModbusProduct) == (wires[bus].kind == "snmp"):
+        raise SiteFault(f"cannot simulate {key}: profile {profile} does not speak on bus {bus} ({wires[bus].kind})")
+
+
+def _inputs(key: str, wiring: Mapping[str, Any]) -> dict[int, Wired]:
+    inputs = {}
+    for name, target in wiring.items():
+        detailed = target if isinstance(target, Mapping) else {"point": target}
+        match = re.fullmatch(r"di(\d+)", str(detailed.get("point")))
+        field_name = re.fullmatch(r"(\w+)(?:\[(\d+)\])?\.(\w+)", name)
+        if field_name is None:
+            raise SiteFault(f"cannot wire {key}: {name} is not of the form member.field or member[n].field")
+        if match:  # a generic point that is no input (an output read back) has nothing wired to it
+            signal = f"{field_name[1]}.{field_name[3]}"
+            inputs[int(match[1])] = Wired(signal, int(field_name[2] or 1), bool(detailed.get("invert")))
+    return inputs
+
+
+def _cabinet(cabinet: Mapping[str, Any], specs: list[DeviceSpec]) -> CabinetSpec:
+    number = int(cabinet["id"])
+    doors = _mapping(cabinet, "doors")
+    drives: Drives = {str(doors[side]["unlock"]): side for side in SIDES if (doors.get(side) or {}).get("unlock")}
+    if doors.get("siren"):
+        drives[str(doors["siren"])] = "siren"
+    return CabinetSpec(
+        number,
+        phases=3 if any(spec.profile in THREE_PHASE for spec in specs) else 1,
+        air_conditioners=_count(specs, "airConditioners"),
+        spds=_count(specs, "thunderSpd"),
+        outputs=tuple(_output(number, name, out, drives) for name, out in _mapping(cabinet, "outputs").items()),
+    )
+
+
+def _count(specs: list[DeviceSpec], member: str) -> int:
+    """How many of a kind the cabinet has: as devices, or as contacts wired to a module."""
+    as_devices = [spec.instance + 1 for spec in specs if INSTANCES.get(spec.profile) == member]
+    as_contacts = [w.number for spec in specs for w in spec.inputs.values() if w.signal.startswith(f"{member}.")]
+    return max([*as_devices, *as_contacts, 0])
+
+
+def _output(cabinet: int, name: str, output: Mapping[str, Any], drives: Drives) -> OutputSpec:
+    match = re.fullmatch(r"(?:do|relay)(\d+)", str(output.get("point")))
+    if match is None:
+        raise SiteFault(f"cannot wire output {name} of cabinet {cabinet}: point must be do0, do1, …")
+    device, invert = f"{cabinet}.{output.get('device')}", bool(output.get("invert"))
+    return OutputSpec(device, int(match[1]), invert, drives.get(name))

@@ -1,0 +1,168 @@
+"""A serial line with Modbus RTU units on it: silence between frames, turn-taking, bytes at the pace of the baud rate.
+
+Theory: on a real line a frame is what stands between two silences of 3.5 characters; a byte takes its bits' time; a
+unit answers after its own thinking time. A pty or a socket delivers at once, so the line plays the time: a request
+counts as received when its bytes would have passed, the answer's bytes go out one by one. A request that begins less
+than 3.5 characters after the frame before it, or while somebody is sending, is not understood – as units on a line that
+only watch the silence would see it.
+
+With `fast` the line keeps no time: requests are answered at once and several in one piece are all served.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from hwsim.faults import Spoilt, spoil
+from hwsim.site import DeviceSpec
+from hwsim.wires.modbus import Frame, Units, checked, rebuilt, rtu, rtu_length
+from hwsim.wires.tasks import Tasks
+from hwsim.world import World
+
+GAP_CHARACTERS = 3.5
+FAST_BAUD_GAP_S = 0.00175  # above 19200 baud the standard fixes the silence
+TOLERANCE = 0.9  # of the silence: what scheduling may take from a correct master
+BROKEN_S = 0.03  # how long a frame may stand still before it is given up: a pty's writer is not a UART
+LONGEST = 256
+TURN_S = 0.002  # bytes are written in turns of this length at high baud rates
+
+Send = Callable[[bytes], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long a character takes."""
+
+    character_s: float
+
+    @property
+    def gap_s(self) -> float:
+        return GAP_CHARACTERS * self.character_s if self.character_s > 11 / 19200 else FAST_BAUD_GAP_S
+
+
+def pace(baudrate: int, parity: str, stopbits: float, bytesize: int) -> Pace:
+    bits = 1 + bytesize + (parity != "N") + stopbits
+    return Pace(bits / baudrate)
+
+
+class Line:
+    """The units of one line. `feed` what arrives; answers go out through `send`. `run` is the line's own task."""
+
+    def __init__(self, world: World, specs: Mapping[int, DeviceSpec], pace: Pace, *, fast: bool) -> None:
+        self._units = Units(world, specs)
+        self._world = world
+        self._pace = pace
+        self._fast = fast
+        self._arrived: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+        self._quiet_since = 0.0
+        self._sending = asyncio.Lock()
+        self._tasks = Tasks()
+        self.broken = 0  # frames that were not understood
+
+    def feed(self, data: bytes) -> None:
+        self._arrived.put_nowait((asyncio.get_running_loop().time(), data))
+
+    async def run(self, send: Send) -> None:
+        try:
+            while True:
+                for frame in await self._requests():
+                    await self._serve(frame, send)
+        finally:
+            await self._tasks.cancel()
+
+    # --- receiving ---
+
+    async def _requests(self) -> list[Frame]:
+        """What was asked between two silences: one frame, or none if it was broken; when fast, perhaps several."""
+        began, data = await self._arrived.get()
+        early = began - self._quiet_since < self._pace.gap_s * TOLERANCE
+        data = await self._rest(began, data)
+        if self._fast:
+            return self._split(data)
+        self._quiet_since = began + len(data) * self._pace.character_s
+        frame = None if early or self._sending.locked() else checked(data)
+        if frame is None:
+            self.broken += 1
+            return []
+        return [frame]
+
+    async def _rest(self, began: float, data: bytes) -> bytes:
+        """Collect until the silence after the frame, or until a half frame has stood still."""
+        while len(data) <= LONGEST:
+            more = await self._next(self._patience(began, data))
+            if not more:
+                break
+            data += more
+        return data
+
+    def _patience(self, began: float, data: bytes) -> float:
+        now = asyncio.get_running_loop().time()
+        length = rtu_length(data)
+        if length and len(data) >= length:
+            return 0.0 if self._fast else began + len(data) * self._pace.character_s + self._pace.gap_s - now
+        return BROKEN_S + len(data) * self._pace.character_s
+
+    async def _next(self, patience_s: float) -> bytes:
+        if not self._arrived.empty():
+            return self._arrived.get_nowait()[1]
+        if patience_s <= 0.0:
+            return b""
+        try:
+            async with asyncio.timeout(patience_s):
+                return (await self._arrived.get())[1]
+        except TimeoutError:
+            return b""
+
+    def _split(self, data: bytes) -> list[Frame]:
+        frames = []
+        while data:
+            length = rtu_length(data) or len(data)
+            frame = checked(data[:length])
+            if frame is None:
+                self.broken += 1
+                break
+            frames.append(frame)
+            data = data[length:]
+        return frames
+
+    # --- answering ---
+
+    async def _serve(self, frame: Frame, send: Send) -> None:
+        answer = self._units.answer(frame)
+        if answer is None:
+            return
+        spec = self._units.specs[frame.unit]
+        fault = self._world.faults.take(spec.key)
+        sent = spoil(fault, rtu(frame), rtu(answer), rebuilt(frame, answer, rtu))
+        if not self._fast:
+            await asyncio.sleep(self._world.modbus(spec).response_s)
+        if sent.aside:
+            self._tasks.start(self._send(sent, send))
+        else:
+            await self._send(sent, send)
+        if sent.close:
+            raise ConnectionAbortedError("dropped by a fault")
+
+    async def _send(self, sent: Spoilt, send: Send) -> None:
+        for piece in sent.pieces:
+            await asyncio.sleep(piece.wait_s)
+            async with self._sending:
+                await self._paced(piece.data, send)
+
+    async def _paced(self, data: bytes, send: Send) -> None:
+        """Byte n leaves when its last bit has passed; what arrives meanwhile is a collision and lost."""
+        loop = asyncio.get_running_loop()
+        if self._fast:
+            await send(data)
+            return
+        began, gone = loop.time(), 0
+        while gone < len(data):
+            await asyncio.sleep(max(TURN_S, began + (gone + 1) * self._pace.character_s - loop.time()))
+            due = min(len(data), int((loop.time() - began) / self._pace.character_s))
+            if due > gone:
+                await send(data[gone:due])
+                gone = due
+        self._quiet_since = loop.time()
+        while not self._arrived.empty():
+            self._arrived.get_nowait()
+            self.broken += 1

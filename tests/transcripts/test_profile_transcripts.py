@@ -1,0 +1,81 @@
+"""Every shipped Modbus profile against the words of its device, written down by hand in the YAML files beside this."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from gantry_agent.field import plan, profile
+from gantry_agent.field.product import read_name
+from gantry_agent.model import Role
+from tests import profile_rig as rig
+
+HERE = Path(__file__).parent
+TRANSCRIPTS = {path.stem: YAML(typ="safe", pure=True).load(path) for path in sorted(HERE.glob("*.yaml"))}
+CASES = [
+    pytest.param(name, case, id=f"{name}: {case['name']}") for name, one in TRANSCRIPTS.items() for case in one["cases"]
+]
+ORDERS = [
+    pytest.param(name, order, id=f"{name}: {order['target']} = {order['value']}")
+    for name, one in TRANSCRIPTS.items()
+    for order in one.get("orders", ())
+]
+
+
+def the_device(name: str, case: dict[str, Any]) -> Any:
+    product = rig.load(name)
+    mapping = {}
+    for target, point in case.get("map", {}).items():
+        named = read_name(target)
+        assert named
+        mapping[Role(1, named.member, named.number or 1), named.field] = tuple(point)
+    return product, rig.device(
+        product,
+        unit=case.get("unit", TRANSCRIPTS[name]["unit"]),
+        parameters=case.get("parameters", {}),
+        roles=case.get("roles"),
+        mapping=mapping,
+    )
+
+
+@pytest.mark.parametrize(("name", "case"), CASES)
+def test_the_words_of_the_device_mean_these_readings(name: str, case: dict[str, Any]) -> None:
+    product, it = the_device(name, case)
+    image = rig.Image(case["image"])
+    rig.assert_readings(rig.readings(product, it, image), case["expected"])
+
+
+@pytest.mark.parametrize(("name", "case"), CASES)
+def test_the_device_is_asked_in_few_requests(name: str, case: dict[str, Any]) -> None:
+    product, it = the_device(name, case)
+    image = rig.Image(case["image"])
+    rig.read_all(product, it, image)
+    assert sorted(image.asked) == [tuple(ask) for ask in case["asks"]]
+
+
+@pytest.mark.parametrize(("name", "order"), ORDERS)
+def test_an_order_is_written_and_read_back(name: str, order: dict[str, Any]) -> None:
+    product, it = the_device(name, {})
+    write = plan.write(product, it, order["target"], order["value"])
+    function, address, value = order["write"]
+    if function == 5:
+        assert write.requests == (plan.WriteBit(it.unit, address, value),)
+    else:
+        assert write.requests == (plan.WriteRegisters(it.unit, function, address, tuple(value)),)
+    assert write.confirm is not None
+    assert write.confirm.point == order["confirm"]["point"]
+    assert write.confirm.expected == order["confirm"]["expected"]
+    read = write.confirm.block.request
+    assert isinstance(read, plan.ReadRegisters | plan.ReadBits)
+    assert [read.function, read.address, read.count] == order["confirm"]["ask"]
+
+
+@pytest.mark.parametrize("name", profile.names())
+def test_every_shipped_modbus_profile_has_a_transcript(name: str) -> None:
+    if rig.load(name).protocol == "modbus":
+        assert name in TRANSCRIPTS
+
+
+def test_every_transcript_belongs_to_a_shipped_profile() -> None:
+    assert set(TRANSCRIPTS) <= set(profile.names())
