@@ -27,6 +27,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "wrong_function": "the answer carries another function (Modbus)",
     }
 )
+DEAF = frozenset({"silent", "exception"})  # a write that meets these does nothing; the others spoil the answer only
 BY_WIRE: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "serial": frozenset(KINDS) - {"drop"},

@@ -57,6 +57,7 @@ class Unit:
     deriver: derive.Deriver
     rows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     located_at: float | None = None  # monotonic; None before the tables were ever found
+    held: bool = True  # nothing is handed over until every block was read: at start, and when a lost device is back
     now: dict[str, derive.Sample] = field(default_factory=dict)
     before: dict[str, derive.Sample] = field(default_factory=dict)
 
@@ -155,7 +156,11 @@ class Poller:
         except (NoReply, BadReply) as e:
             self._failed(unit, turn, e)
         else:
+            lost = turn.unit.misses >= self._lanes.misses
             self._rota.succeeded(turn, time.monotonic())
+            if lost:  # its other blocks are due now; one picture of the whole is better than pieces
+                unit.held = True
+                self._rota.begin_round(turn)
             self._absorb(unit, values)
             if any(point.table and values.get(point.key) is Quality.NOT_SUPPORT for point in turn.block.points):
                 unit.located_at = min(unit.located_at or 0.0, time.monotonic() - RELOCATE_S + 10.0)  # a row is gone
@@ -190,7 +195,13 @@ class Poller:
             if key in unit.now:
                 unit.before[key] = unit.now[key]
             unit.now[key] = derive.Sample(value, mono)
-        fields = unit.deriver.fields(unit.now, unit.before, values.keys())
+        if unit.held:
+            if not self._rota.all_tried(unit.state):
+                return
+            unit.held = False
+            fields = unit.deriver.fields(unit.now, unit.before)
+        else:
+            fields = unit.deriver.fields(unit.now, unit.before, values.keys())
         if alive or fields:
             self._hand_over(Answered(unit.device.key, at, {key: _reading(v, at) for key, v in fields.items()}))
 

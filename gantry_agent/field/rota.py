@@ -61,16 +61,26 @@ class Rota:
 
     def drop(self, unit: UnitState) -> None:
         """Forget every turn of a unit, before it is planned anew."""
-        for lane in self._lanes.values():
-            for _, _, turn in lane:
-                if turn.unit is unit:
-                    turn.dropped = True
+        for turn in self._turns():
+            if turn.unit is unit:
+                turn.dropped = True
 
-    def all_tried(self) -> bool:
-        """Tell whether every turn has been taken once; a unit that is silent counts as tried."""
+    def all_tried(self, unit: UnitState | None = None) -> bool:
+        """Tell whether every turn (of a unit) has been taken once; a unit that is silent counts as tried."""
         return all(
-            turn.tried or turn.dropped or turn.unit.misses for lane in self._lanes.values() for _, _, turn in lane
+            turn.tried or turn.dropped or turn.unit.misses
+            for turn in self._turns()
+            if unit is None or turn.unit is unit
         )
+
+    def begin_round(self, done: Turn) -> None:
+        """Count the other turns of a unit as not yet tried."""
+        for turn in self._turns():
+            if turn.unit is done.unit and turn is not done:
+                turn.tried = False
+
+    def _turns(self) -> Iterator[Turn]:
+        return (turn for lane in self._lanes.values() for _, _, turn in lane)
 
     def next(self, now: float) -> tuple[Turn | None, float]:
         """Take the turn that is due, or tell None and when the next one will be (monotonic seconds)."""

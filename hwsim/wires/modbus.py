@@ -25,7 +25,7 @@ from hwsim.devices.image import (
     Table,
     take,
 )
-from hwsim.faults import Fault
+from hwsim.faults import DEAF, Fault
 from hwsim.site import DeviceSpec
 from hwsim.world import World
 
@@ -81,7 +81,12 @@ class Units:
                 self._respond(spec, request.pdu)
             return None
         addressed = self.specs.get(request.unit)
-        return replace(request, pdu=self._respond(addressed, request.pdu)) if addressed else None
+        if addressed is None:
+            return None
+        fault = self.world.faults.of(addressed.key)
+        if fault is not None and fault.kind in DEAF:
+            return replace(request, pdu=_encode(ExceptionResponse(request.pdu[0] & 0x7F, fault.code)))
+        return replace(request, pdu=self._respond(addressed, request.pdu))
 
     def _respond(self, spec: DeviceSpec, pdu: bytes) -> bytes:
         function = pdu[0]

@@ -442,3 +442,4 @@ async def test_what_cannot_be_is_our_own_fault():
         open_link(Bus("x", "snmp", {"host": "127.0.0.1", "version": 3, "user": "u", "auth_protocol": "ROT13"}))
     async with agent_of(1) as agent:
         await fails(TypeError, agent.transact(ReadRegisters(1, 3, 0, 1), T))
+        await fails(ValueError, agent.transact(SetOid(CONTACT, "integer", "open"), T), "not integer")

@@ -45,12 +45,25 @@ class Readings:
 
     def __init__(self) -> None:
         psutil.cpu_percent(interval=None)  # its first figure is always 0
-        self._cpu_since: float | None = time.monotonic()
+        self._cpu_at = time.monotonic()
+        self._cpu_percent: float | None = None
         self._octets: dict[str, _Octets] = {}
         self._net_percent: dict[str, float | None] = {}
 
     def read(self, names: tuple[str, ...]) -> HostValues:
+        self._prime(names)
         return {name: self._read_one(name) for name in names}
+
+    def _prime(self, names: tuple[str, ...]) -> None:
+        """Take first counts of what is a difference, and wait, once after the start, until one is worth telling."""
+        since = self._cpu_at if "cpu_percent" in names and self._cpu_percent is None else None
+        for name in names:
+            nic = name.removeprefix("net_percent:").rpartition(":")[0] if name.startswith("net_percent:") else ""
+            if nic and nic not in self._octets and (counted := _octets(nic)) is not None:
+                self._octets[nic] = counted
+                since = counted.at
+        if since is not None:
+            time.sleep(max(0.0, since + LEAST_INTERVAL_S - time.monotonic()))  # this is the thread, not the loop
 
     def _read_one(self, name: str) -> Value | None:
         what, _, argument = name.partition(":")
@@ -77,10 +90,10 @@ class Readings:
         raise ValueError(f"cannot read {name!r} of this computer: not a name it has")
 
     def _cpu(self) -> float:
-        if self._cpu_since is not None:
-            _let_pass(self._cpu_since)
-            self._cpu_since = None
-        return psutil.cpu_percent(interval=None)
+        now = time.monotonic()
+        if self._cpu_percent is None or now - self._cpu_at >= LEAST_INTERVAL_S:
+            self._cpu_at, self._cpu_percent = now, psutil.cpu_percent(interval=None)
+        return self._cpu_percent
 
     def _net(self, argument: str) -> float | None:
         """Tell the share of the link that the busier direction used since the last reading."""
@@ -89,23 +102,15 @@ class Readings:
         now = _octets(nic)
         if card is None or now is None:
             self._octets.pop(nic, None)
+            self._net_percent.pop(nic, None)
             return None
         mbps = float(configured or 0) or float(card.speed)
-        before = self._octets.get(nic)
-        if before is None:
-            before = now
-            _let_pass(before.at)
-            now = _octets(nic) or now
-        elif now.at - before.at < LEAST_INTERVAL_S:
+        before = self._octets.get(nic, now)
+        if now.at - before.at < LEAST_INTERVAL_S and nic in self._net_percent:
             return self._net_percent.get(nic)
         self._octets[nic] = now
         self._net_percent[nic] = _share(before, now, mbps)
         return self._net_percent[nic]
-
-
-def _let_pass(since: float) -> None:
-    """Wait, once after the start, until there is a difference worth telling; this is the thread, not the loop."""
-    time.sleep(max(0.0, since + LEAST_INTERVAL_S - time.monotonic()))
 
 
 def _octets(nic: str) -> _Octets | None:

@@ -11,9 +11,8 @@ import struct
 from dataclasses import dataclass
 from functools import lru_cache
 
+from gantry_agent.field.request import SnmpValue
 from gantry_agent.model import BadReply
-
-SnmpValue = int | bytes | str
 
 GET, GET_NEXT, RESPONSE, SET, GET_BULK = 0xA0, 0xA1, 0xA2, 0xA3, 0xA5
 V1, V2C = 0, 1
