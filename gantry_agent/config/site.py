@@ -227,8 +227,8 @@ class _Reader:
             if name in known:
                 try:
                     self._profiles[name] = profiles.load(name, self.folders)
-                except profiles.ProfileFaults as e:
-                    self.faults += [Fault(f.where, 1, 1, f.text) for f in e.faults]
+                except ConfigFault as e:
+                    self.faults += e.faults
                     return None
         found = self._profiles[name]
         if found is None and name not in profiles.names(self.folders):

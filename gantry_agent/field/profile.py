@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
+from gantry_agent.faults import ConfigFault, Fault, suggest
 from gantry_agent.field.product import (
     AlarmText,
     Derived,
@@ -23,12 +24,12 @@ from gantry_agent.field.product import (
 )
 from gantry_agent.field.profile_links import check_links, choose_lanes
 from gantry_agent.field.profile_parts import PartReader
-from gantry_agent.field.profile_yaml import Entries, Fault, Faults, ProfileFaults, nearest, open_yaml
+from gantry_agent.field.profile_yaml import Entries, Faults, open_yaml
 from gantry_agent.field.request import Timing
 from gantry_agent.text import Text
 from gantry_agent.vocabulary import MEMBERS, WARNING_FIELD
 
-__all__ = ["Fault", "Profile", "ProfileFaults", "check", "load", "names"]
+__all__ = ["Profile", "check", "load", "names"]
 
 SHIPPED = Path(__file__).parent.parent / "profiles"
 
@@ -39,32 +40,23 @@ def names(folders: Sequence[Path] = (SHIPPED,)) -> tuple[str, ...]:
 
 
 def load(name: str, folders: Sequence[Path] = (SHIPPED,)) -> Profile:
-    """Read the profile of that name from the first folder that has it. Raises ProfileFaults."""
+    """Read the profile of that name from the first folder that has it. Raises ConfigFault."""
     for folder in folders:
         path = folder / f"{name}.yaml"
         if path.is_file():
             return check(path)
-    near = nearest(name, names(folders))
-    raise ProfileFaults(
-        (
-            Fault(
-                str(folders[0] / f"{name}.yaml") if folders else name,
-                Text(
-                    zh=f"找不到设备配置 {name!r}{near.zh}",
-                    en=f"cannot find a profile named {name!r}{near.en}",
-                ),
-            ),
-        )
-    )
+    near = suggest(name, names(folders))
+    text = Text(f"没有设备型号 {name}{near.zh}", f"there is no profile {name}{near.en}")
+    raise ConfigFault([Fault(f"{name}.yaml", 1, 1, text)])
 
 
 def check(path: Path) -> Profile:
-    """Read one profile file. Raises ProfileFaults with every fault in it."""
+    """Read one profile file. Raises ConfigFault with every fault in it."""
     faults = Faults(str(path))
     root = open_yaml(path, faults)
-    profile = _read(root, path.stem, faults) if root is not None else None
-    if faults.found or profile is None:
-        raise ProfileFaults(tuple(faults.found))
+    profile = _read(root, path.stem, faults)
+    if faults.found:
+        raise ConfigFault(faults.found)
     return profile
 
 
@@ -148,7 +140,7 @@ def _members(entries: Entries) -> dict[str, int]:
         if name in MEMBERS:
             members[name] = entries.whole(name, 1, 0, 64)  # 0: only where the site asks for it by ids
         else:
-            near = nearest(name, MEMBERS)
+            near = suggest(name, MEMBERS)
             entries.complain(
                 name, zh=f"不是接口中的成员{near.zh}", en=f"cannot be: no member of the interface{near.en}"
             )

@@ -6,6 +6,7 @@ Works on a whole Profile; knows the file only to say where a fault is.
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from gantry_agent.faults import suggest
 from gantry_agent.field.product import (
     Comparison,
     Derived,
@@ -16,7 +17,7 @@ from gantry_agent.field.product import (
     When,
     read_name,
 )
-from gantry_agent.field.profile_yaml import Entries, nearest
+from gantry_agent.field.profile_yaml import Entries
 from gantry_agent.model import Quality
 from gantry_agent.vocabulary import MEMBERS
 
@@ -79,11 +80,11 @@ def check_links(profile: Profile, root: Entries) -> None:
     for section, used in sections:
         for name in used:
             if plain(name) not in given and name not in profile.parameters:
-                near = nearest(name, given)
+                near = suggest(name, given)
                 root.complain(section, zh=f"没有名为 {name!r} 的点{near.zh}", en=f"cannot find point {name!r}{near.en}")
     for order in profile.writes:
         if order.confirm and order.confirm.point not in profile.points:
-            near = nearest(order.confirm.point, profile.points)
+            near = suggest(order.confirm.point, profile.points)
             root.complain(
                 "writes",
                 zh=f"没有点 {order.confirm.point!r}{near.zh}",

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
+from gantry_agent.faults import suggest
 from gantry_agent.field.product import (
     Address,
     Amount,
@@ -38,7 +39,7 @@ from gantry_agent.field.product import (
     key_of,
     read_name,
 )
-from gantry_agent.field.profile_yaml import Entries, nearest
+from gantry_agent.field.profile_yaml import Entries
 from gantry_agent.model import Lane, Quality, Value
 from gantry_agent.vocabulary import MEMBERS
 
@@ -77,10 +78,10 @@ class PartReader:
         if name is None:
             parent.complain(key, zh="不是合法的名称", en="cannot be a name: write member.field or a lower_snake word")
         elif name.member and name.member not in self.members:
-            near = nearest(name.member, self.members)
+            near = suggest(name.member, self.members)
             parent.complain(key, zh=f"members 中没有该成员{near.zh}", en=f"cannot be: not among members{near.en}")
         elif name.member and name.field not in MEMBERS[name.member].fields:
-            near = nearest(name.field, MEMBERS[name.member].fields)
+            near = suggest(name.field, MEMBERS[name.member].fields)
             parent.complain(key, zh=f"接口中没有该字段{near.zh}", en=f"cannot be: no field of the interface{near.en}")
         else:
             return name
@@ -116,7 +117,7 @@ class PartReader:
         if head in self.prefixes:
             text = self.prefixes[head] + dot + rest
         if not _OID.fullmatch(text):
-            near = nearest(head, self.prefixes)
+            near = suggest(head, self.prefixes)
             entries.complain(key, zh=f"不是 OID{near.zh}", en=f"cannot be an OID: {text!r}{near.en}")
         return text
 
@@ -136,7 +137,7 @@ class PartReader:
             return value
         if isinstance(value, str) and value in self.parameters:
             return value
-        near = nearest(str(value), self.parameters)
+        near = suggest(str(value), self.parameters)
         entries.complain(
             key, zh=f"{value!r} 既非数字也非参数{near.zh}", en=f"cannot be {value!r}: no number, no parameter{near.en}"
         )
@@ -174,7 +175,7 @@ class PartReader:
         kind = entries.text("as")
         if kind in valid or (self.protocol == "modbus" and re.fullmatch(r"text:[1-9]\d?", kind)):
             return kind
-        near = nearest(kind, valid)
+        near = suggest(kind, valid)
         entries.complain("as", zh=f"不能是 {kind!r}{near.zh}", en=f"cannot be {kind!r}{near.en}")
         return valid[0]
 
@@ -321,7 +322,7 @@ class PartReader:
         name = read_name(key)
         valid = {f"{member}.{order}" for member, orders in ORDERS.items() for order in orders if member in self.members}
         if name is None or f"{name.member}.{name.field}" not in valid:
-            near = nearest(key, valid)
+            near = suggest(key, valid)
             parent.complain(key, zh=f"接口中没有该指令{near.zh}", en=f"cannot be: no order of the interface{near.en}")
             name = None
         place: InRegister | InOid

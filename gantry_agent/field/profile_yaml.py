@@ -5,36 +5,17 @@ none; `finish` complains of keys that nobody asked for. Nothing is raised before
 found a fault goes on with a stand-in. Nothing here knows what a profile is.
 """
 
-import difflib
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from gantry_agent.model import AgentError, Value
+from gantry_agent.faults import Fault, read_document, suggest
+from gantry_agent.model import Value
 from gantry_agent.text import Text
 
 Spot = tuple[int, int]  # line and column from 0
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Something wrong in a file: where (`file:line:column`) and what."""
-
-    where: str
-    text: Text
-
-
-class ProfileFaults(AgentError):
-    """A profile cannot be used; `faults` is all that is wrong with it."""
-
-    def __init__(self, faults: tuple[Fault, ...]) -> None:
-        super().__init__("\n".join(f"{fault.where}: {fault.text.en}" for fault in faults))
-        self.faults = faults
 
 
 @dataclass(slots=True)
@@ -45,34 +26,12 @@ class Faults:
     found: list[Fault] = field(default_factory=list)
 
     def add(self, spot: Spot, zh: str, en: str) -> None:
-        self.found.append(Fault(f"{self.path}:{spot[0] + 1}:{spot[1] + 1}", Text(zh=zh, en=en)))
+        self.found.append(Fault(self.path, spot[0] + 1, spot[1] + 1, Text(zh=zh, en=en)))
 
 
-def nearest(word: str, valid: Iterable[str]) -> Text:
-    """The end of a message on an unknown word: the nearest valid one, else all of them."""
-    known = sorted(valid)
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    if near:
-        return Text(zh=f"; 是否应为 {near[0]}?", en=f"; did you mean {near[0]}?")
-    return Text(zh=f"; 可用: {', '.join(known)}", en=f"; valid: {', '.join(known)}") if known else Text("", "")
-
-
-def open_yaml(path: Path, faults: Faults) -> "Entries | None":
-    """Read a file whose top is a mapping. None, and a fault written down, if it is not."""
-    try:
-        top = YAML(typ="rt", pure=True).load(path.read_text(encoding="utf-8"))
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        spot = (mark.line, mark.column) if mark else (0, 0)
-        faults.add(spot, zh=f"YAML 语法错误: {error.problem}", en=f"cannot be read as YAML: {error.problem}")
-        return None
-    except (YAMLError, OSError, UnicodeDecodeError) as error:
-        faults.add((0, 0), zh=f"无法读取: {error}", en=f"cannot be read: {error}")
-        return None
-    if not isinstance(top, CommentedMap):
-        faults.add((0, 0), zh="文件应为键值映射", en="cannot be read: a mapping of keys is wanted")
-        return None
-    return Entries(top, (0, 0), "", faults)
+def open_yaml(path: Path, faults: Faults) -> "Entries":
+    """Read a file whose top is a mapping. Raises ConfigFault if it is not."""
+    return Entries(read_document(path).root, (0, 0), "", faults)
 
 
 def _plain(value: Any) -> Any:
@@ -120,7 +79,7 @@ class Entries:
     def finish(self) -> None:
         for key in self._node:
             if key not in self._asked:
-                near = nearest(str(key), self._asked)
+                near = suggest(str(key), self._asked)
                 self.complain(str(key), zh=f"未知的键{near.zh}", en=f"cannot be used: unknown key{near.en}")
 
     # --- by kind
@@ -162,7 +121,7 @@ class Entries:
         value = self.take(key)
         if value in valid:
             return value
-        near = nearest(str(value), valid)
+        near = suggest(str(value), map(str, valid))
         if value is None:
             self.complain(key, zh=f"缺少{near.zh}", en=f"cannot be missing{near.en}")
         else:

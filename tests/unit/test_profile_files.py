@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from gantry_agent.faults import ConfigFault
 from gantry_agent.field import profile
 from gantry_agent.field.product import Address, read_name
 from gantry_agent.field.profile_links import plain, used_by_derived, used_by_when
@@ -31,10 +32,12 @@ def check(tmp_path: Path, text: str) -> profile.Profile:
 
 
 def faults(tmp_path: Path, text: str) -> list[tuple[str, str]]:
-    with pytest.raises(profile.ProfileFaults) as caught:
+    with pytest.raises(ConfigFault) as caught:
         check(tmp_path, text)
     assert all(fault.text.zh and fault.text.en for fault in caught.value.faults)
-    return [(fault.where.removeprefix(f"{tmp_path}/"), fault.text.en) for fault in caught.value.faults]
+    places = [f"{fault.file}:{fault.line}:{fault.column}" for fault in caught.value.faults]
+    texts = [fault.text.en for fault in caught.value.faults]
+    return [(place.removeprefix(f"{tmp_path}/"), text) for place, text in zip(places, texts, strict=True)]
 
 
 def test_a_good_profile_is_read(tmp_path: Path) -> None:
@@ -62,8 +65,9 @@ derived:
     found = faults(tmp_path, text)
     assert [where for where, _ in found] == [
         "it.yaml:1:1",  # the name is not the file's
-        "it.yaml:4:1",  # protocol
         "it.yaml:1:1",  # sources are missing
+        "it.yaml:2:1",  # titel
+        "it.yaml:4:1",  # protocol
         "it.yaml:6:20",  # upss
         "it.yaml:8:38",  # unit
         "it.yaml:9:3",  # elec.volts
@@ -71,7 +75,6 @@ derived:
         "it.yaml:9:35",  # u8
         "it.yaml:9:43",  # faktor
         "it.yaml:11:3",  # no operation
-        "it.yaml:2:1",  # titel
     ]
     texts = "\n".join(text for _, text in found)
     for hint in (
@@ -111,8 +114,8 @@ writes: {airConditioners.airOperate: {write: holding 1, confirm: {point: amp, wi
             "cannot find 'amp'; did you mean amps?",
         ),
         ("input 3", "input 3, inferred: maybe", "it.yaml:9:25", "true or false"),
-        ("maturity: draft", "maturity: [", "it.yaml:6:1", "cannot be read as YAML"),
-        ("maturity: draft", "maturity: draft\nmaturity: draft", "it.yaml:5:1", "cannot be read as YAML"),
+        ("maturity: draft", "maturity: [", "it.yaml:6:1", "cannot parse the YAML"),
+        ("maturity: draft", "maturity: draft\nmaturity: draft", "it.yaml:5:1", "cannot parse the YAML"),
         ("members: {elec: 1}", "members: {elec: many}", "it.yaml:6:11", "a whole number"),
         ("members: {elec: 1}", "members: 3", "it.yaml:6:1", "a mapping is wanted"),
         ("members: {elec: 1}", "members: {elec: 1}\ncaveats: [x]", "it.yaml:7:1", "a list of mappings"),
@@ -149,7 +152,7 @@ def test_an_oid_needs_its_prefix(tmp_path: Path) -> None:
     text = GOOD.replace("modbus", "snmp").replace("members", "prefixes: {UPS: 1.3.6}\nmembers")
     text = text.replace("read: holding 0x10", "oid: UPS.1.0").replace("read: input 3", "oid: UPPS.1.0")
     assert faults(tmp_path, text) == [
-        ("it.yaml:10:10", "points.amps.oid: cannot be an OID: 'UPPS.1.0'; did you mean UPS?")
+        ("it.yaml:10:10", "points.amps.oid: cannot be an OID: 'UPPS.1.0'; did you mean UPS?; valid: UPS")
     ]
 
 
@@ -165,12 +168,12 @@ def test_a_local_name_means_one_thing_in_all_tables(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_mapping_or_not_there_is_a_fault(tmp_path: Path) -> None:
     assert faults(tmp_path, "- 1\n")[0][0] == "it.yaml:1:1"
-    with pytest.raises(profile.ProfileFaults, match="cannot be read"):
+    with pytest.raises(ConfigFault, match="cannot read the file"):
         profile.check(tmp_path / "none.yaml")
 
 
 def test_an_unknown_profile_is_told_with_the_nearest(tmp_path: Path) -> None:
-    with pytest.raises(profile.ProfileFaults, match="did you mean chint-dtsu666"):
+    with pytest.raises(ConfigFault, match="did you mean chint-dtsu666"):
         profile.load("chint-dtsu66")
 
 
