@@ -260,9 +260,11 @@ class _Reader:
             bus = LOCAL_BUS if isinstance(given, schema.LocalComputer) else given.bus
             profile = self._profile(name, (*path, "profile"))
             ip = given.ip or ""
+            if ip and not _is_address(ip):
+                self._fault((*path, "ip"), f"{ip} 不是 IP 地址", f"{ip} is not an IP address")
             if isinstance(given, schema.SnmpComputer):
                 self._bus_of(given.bus, profile, buses, (*path, "bus"))
-                ip = ip or (str(buses[given.bus].settings.get("host", "")) if given.bus in buses else "")
+                ip = ip or self._address_of(given.bus, buses, path)
             computers.append(Computer(given.id, given.monitor, given.main, ip))
             key = f"computer {given.id}"
             self._where[key] = path
@@ -283,6 +285,17 @@ class _Reader:
                 skip=_unasked(given, has_ip=bool(ip)),
             )
         return tuple(computers)
+
+    def _address_of(self, bus: str, buses: Mapping[str, Bus], path: Path_) -> str:
+        """Take a computer's ip from its bus; the payload wants an address, so a host name is not enough."""
+        host = str(buses[bus].settings.get("host", "")) if bus in buses else ""
+        if host and not _is_address(host):
+            self._fault(
+                path,
+                f"缺少 ip：总线 {bus} 的 host 是主机名 {host}，请写出这台计算机的 IP 地址",
+                f"ip is required: the host of bus {bus} is the name {host}; give this computer's IP address",
+            )
+        return host
 
     def _cabinets(self, buses: Mapping[str, Bus], devices: dict[str, Device]) -> tuple[Cabinet, ...]:
         cabinets: list[Cabinet] = []
@@ -412,6 +425,14 @@ class _Reader:
                 f"{what} 的 {shown} 已由 {other} 提供；用 ids 另编号，或用 skip 去掉一方",
                 f"{shown} of {what} filled twice: {other} gives it already; number it otherwise with ids, or skip one",
             )
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _unasked(given: schema.LocalComputer | schema.SnmpComputer, *, has_ip: bool) -> frozenset[str]:

@@ -95,6 +95,7 @@ def test_the_samples_that_are_shipped_are_good():
         ("host: 10.0.0.2}", "host: 10.0.0.2}\n  i: {type: modbus-tcp, host: 10.0.0.2, port: 502}", "502}", "used by"),
         ("  - id: 1\n", "  - {id: 1}\n  - id: 1\n", "1", "counted twice"),
         ("nic: lo}", "nic: lo}\n  - {id: 1, source: local}", "1, source: local}", "counted twice"),
+        ("source: local", "source: local, ip: a.b.c", "a.b.c", "is not an IP address"),
         ("cabinets:", "cabinets: []\ncabinets:", "cabinets", "cannot parse the YAML"),
     ],
 )  # fmt: skip
