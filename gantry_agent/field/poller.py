@@ -32,6 +32,7 @@ from gantry_agent.model import (
 log = logging.getLogger(__name__)
 
 RELOCATE_S = 600.0  # rows of an SNMP table come and go (DEVICES §1.1 tells of it): look again this often
+RATE_SPAN_S = 10.0  # net-snmp renews its counters every 5 s: over less a rate is nothing, or double
 ILLEGAL = frozenset({1, 2, 3})  # Modbus exceptions: this point does not exist here
 GATEWAY_SILENT = frozenset({10, 11})  # Modbus exceptions of a gateway whose own line got no answer
 
@@ -59,7 +60,9 @@ class Unit:
     located_at: float | None = None  # monotonic; None before the tables were ever found
     held: bool = True  # nothing is handed over until every block was read: at start, and when a lost device is back
     now: dict[str, derive.Sample] = field(default_factory=dict)
-    before: dict[str, derive.Sample] = field(default_factory=dict)
+    before: dict[str, derive.Sample] = field(default_factory=dict)  # of counters, RATE_SPAN_S ago or more
+    between: dict[str, derive.Sample] = field(default_factory=dict)  # what `before` will be next
+    counters: frozenset[str] = frozenset()  # points whose rate is asked for
 
 
 @dataclass(eq=False, slots=True)
@@ -192,9 +195,10 @@ class Poller:
     def _absorb(self, unit: Unit, values: Mapping[str, Value | Quality], *, alive: bool = True) -> None:
         at, mono = time.time(), time.monotonic()
         for key, value in values.items():
-            if key in unit.now:
-                unit.before[key] = unit.now[key]
-            unit.now[key] = derive.Sample(value, mono)
+            sample = derive.Sample(value, mono)
+            if unit.counters and key.partition("[")[0] in unit.counters:
+                _keep_earlier(unit, key, sample)
+            unit.now[key] = sample
         if unit.held:
             if not self._rota.all_tried(unit.state):
                 return
@@ -222,7 +226,7 @@ class Poller:
         if rows != unit.rows:
             unit.rows = rows
             unit.deriver = derive.Deriver(unit.profile, unit.device, rows)
-            unit.now, unit.before = {}, {}  # row 1 may be another row now
+            unit.now, unit.before, unit.between = {}, {}, {}  # row 1 may be another row now
             self._rota.drop(unit.state)
             self._replan(unit, unit.located_at)
 
@@ -233,7 +237,18 @@ class Poller:
 
 
 def _unit(device: Device, profile: Profile) -> Unit:
-    return Unit(device, profile, UnitState(device.key), derive.Deriver(profile, device))
+    counters = frozenset(str(d.operands[0]) for d in profile.derived if d.operation == "rate")
+    return Unit(device, profile, UnitState(device.key), derive.Deriver(profile, device), counters=counters)
+
+
+def _keep_earlier(unit: Unit, key: str, sample: derive.Sample) -> None:
+    """Keep a counter's earlier sample, one to two spans old once it runs."""
+    between = unit.between.get(key)
+    if between is None:
+        unit.between[key] = sample
+    elif key not in unit.before or sample.t - between.t >= RATE_SPAN_S:
+        unit.before[key] = between
+        unit.between[key] = sample
 
 
 def _reading(value: Value | Quality, at: float) -> Reading:
