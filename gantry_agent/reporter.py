@@ -38,8 +38,9 @@ class Reporter:
         """Take events in; their cabinets are reported within the gathering window."""
         for event in events:
             log.info("%s: %s.%s %s -> %s", *_told(event))
-            self._changed.add(event.role.cabinet)
-            self._any.set()
+            if event.role.cabinet:  # of a computer: the interface has no push for it
+                self._changed.add(event.role.cabinet)
+                self._any.set()
 
     async def run(self) -> None:
         """Push cabinets that changed, until cancelled."""
@@ -48,15 +49,14 @@ class Reporter:
             await asyncio.sleep(GATHER_S)
             self._any.clear()
             while self._changed:
-                await self._push(self._changed.pop())
+                await self._push(min(self._changed))
 
     async def _push(self, cabinet: int) -> None:
         try:
-            await self._report_cabinet(cabinet, urgent=True)
+            await self._report_cabinet(cabinet)
         except AgentError as e:
             log.error("cannot keep an event of cabinet %d (%s); trying again", cabinet, e)  # noqa: TRY400
             await asyncio.sleep(RETRY_S)
-            self._changed.add(cabinet)  # what came meanwhile goes with it
 
     async def report(self, channel: Channel) -> None:
         """Put the periodic status of a channel into the outbox: one record of all computers, or one per cabinet."""
@@ -64,13 +64,20 @@ class Reporter:
             await self._report_computers()
         else:
             for cabinet in self._site.cabinets:
-                await self._report_cabinet(cabinet.number, urgent=False)
+                await self._report_cabinet(cabinet.number)
 
-    async def _report_cabinet(self, cabinet: int, *, urgent: bool) -> None:
-        if cabinet == 0:  # an event of a computer: the interface has no push for it
-            return
+    async def _report_cabinet(self, cabinet: int) -> None:
+        """Put a cabinet as it is now into the outbox; with its waiting events, if any, so that they go up once."""
+        urgent = cabinet in self._changed
+        self._changed.discard(cabinet)
         business = protocol.build_cabinet(self._site, self._watch().snapshots[cabinet])
-        await self._accept("cabinet", cabinet, business, urgent=urgent)
+        try:
+            await self._accept("cabinet", cabinet, business, urgent=urgent)
+        except BaseException:
+            if urgent:  # what comes meanwhile goes with it
+                self._changed.add(cabinet)
+                self._any.set()
+            raise
 
     async def _report_computers(self) -> None:
         if self._site.computers:
