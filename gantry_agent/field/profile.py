@@ -1,6 +1,6 @@
 """Profile files: one YAML per product becomes a Profile, or a list of every fault in it with its line and column.
 
-The form is described in README ("A profile"). A file is read whole before anything is complained of, so that one run
+The form is described in profiles/README.md. A file is read whole before anything is complained of, so that one run
 shows all that is wrong. What the parts mean is in `product`; how they are read, bottom up, in `profile_parts`.
 """
 
