@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 
 CHANNELS: tuple[Channel, Channel] = ("computer", "cabinet")
 FIRST_LOOK_S = 10.0  # the first status waits this long for everything to have been read
+REST_S = 3.0  # for the ends of running pulses when the agent stops
 DATABASE = "agent.db"
 OVERRIDES = frozenset(f"{name}.{channel}" for name in ("server", "interval_s") for channel in CHANNELS)
 
@@ -148,6 +149,7 @@ class Agent:
         keep("ticks", self.ticks.run)
         keep("watchdog", self._supervisor.watchdog)
         self._supervisor.spawn("first status", self._first_status())
+        self.actuator.settle()
 
     async def carry_out(self, command: Command) -> Outcome:
         """Do one checked command."""
@@ -205,6 +207,7 @@ async def run(config: Config) -> None:
                 await stop.wait()
                 notify("STOPPING=1")
                 log.info("stopping")
+                await agent.actuator.rest(REST_S)
                 raise _Stop
         except* _Stop:
             pass

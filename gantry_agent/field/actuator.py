@@ -2,7 +2,8 @@
 
 An order is Done only when the device was read and shows it. Orders for one output or unit are done one after the
 other, never mixed. The end of a pulse is a task of its own, so that the cloud has its answer when the lock has opened,
-not when it has closed again; it is tried until the device confirms it.
+not when it has closed again; it is tried until the device confirms it. A lock must not stay energised because this
+process went: `rest` ends running pulses when it stops, `settle` ends at start what it left behind when it was killed.
 """
 
 import asyncio
@@ -37,7 +38,7 @@ READ_BACK_EVERY_S = 0.2
 ORDER_S = 15.0  # the whole of one write with its read-back; a bus whose task has died does not hold an order for ever
 AIR = "airConditioners"
 
-Spawn = Callable[[str, Coroutine[Any, Any, None]], object]  # gives a task to its owner, by name
+Spawn = Callable[[str, Coroutine[Any, Any, None]], "asyncio.Task[None]"]  # gives a task to its owner, by name
 Granted = Callable[[Unlock, float], None]  # an unlocking is about to explain an opening, for so many seconds (D21)
 
 
@@ -53,6 +54,7 @@ class Actuator:
         self._spawn = spawn
         self._granted = granted
         self._locks: dict[tuple[str, str], asyncio.Lock] = {}
+        self._ending: dict[str, asyncio.Task[None]] = {}  # ends of pulses under way, by output
 
     async def unlock(self, command: Unlock) -> Outcome:
         """Switch the output that unlocks a door, and off again after its pulse."""
@@ -82,19 +84,44 @@ class Actuator:
         value = int(on is not output.invert)
         outcome = await self._order(output.device, output.point, value)
         if on and output.pulse_s:  # also after a failure: an output that went on unconfirmed must not stay on
-            self._spawn(f"end of pulse {output.name}", self._end_pulse(output, 1 - value))
+            self._end_later(output, output.pulse_s)
         return outcome
 
-    async def _end_pulse(self, output: Output, value: int) -> None:
-        await asyncio.sleep(output.pulse_s)
+    def settle(self) -> None:
+        """Switch off every output that is on for pulses only; for the start, when nobody knows what was left on."""
+        for cabinet in self._site.cabinets:
+            for output in cabinet.outputs.values():
+                if output.pulse_s:
+                    self._end_later(output, 0.0)
+
+    async def rest(self, limit_s: float) -> None:
+        """End the pulses that are running, within so long; for the stop."""
+        running = [o for c in self._site.cabinets for o in c.outputs.values() if _name(o) in self._ending]
+        for output in running:
+            self._end_later(output, 0.0)
+        tasks = [self._ending[_name(output)] for output in running if _name(output) in self._ending]
+        if tasks:
+            await asyncio.wait(tasks, timeout=limit_s)
+
+    def _end_later(self, output: Output, after_s: float) -> None:
+        """End a pulse in a while; a pulse begun again is ended once, after the newer one."""
+        name = _name(output)
+        if (earlier := self._ending.pop(name, None)) is not None:
+            earlier.cancel()
+        task = self._spawn(f"end of pulse {name}", self._end_pulse(output, after_s))
+        self._ending[name] = task
+        task.add_done_callback(lambda done: self._ending.pop(name) if self._ending.get(name) is done else None)
+
+    async def _end_pulse(self, output: Output, after_s: float) -> None:
+        await asyncio.sleep(after_s)
         tries = 0
-        while not isinstance(outcome := await self._order(output.device, output.point, value), Done):
+        while not isinstance(outcome := await self._order(output.device, output.point, int(output.invert)), Done):
             tries += 1
             if tries == 1:
-                log.error("cannot end the pulse of output %s (%s); trying until it is confirmed", output.name, outcome)
+                log.error("cannot switch off output %s (%s); trying until it is confirmed", _name(output), outcome)
             await asyncio.sleep(pause(tries))
         if tries:
-            log.info("the pulse of output %s has ended after %d more tries", output.name, tries)
+            log.info("output %s is off after %d more tries", _name(output), tries)
 
     def _cabinet(self, number: int) -> Cabinet | None:
         return next((c for c in self._site.cabinets if c.number == number), None)
@@ -147,3 +174,8 @@ class Actuator:
             if time.monotonic() + READ_BACK_EVERY_S > deadline:
                 return Failed(f"回读{seen}")
             await asyncio.sleep(READ_BACK_EVERY_S)
+
+
+def _name(output: Output) -> str:
+    """Name an output in the whole site."""
+    return f"{output.device.partition('.')[0]}.{output.name}"

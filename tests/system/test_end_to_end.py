@@ -192,6 +192,19 @@ def test_the_same_body_twice_is_done_once(site: Gantry):
     assert site.state()["back"]["locked"]
 
 
+def test_a_lock_is_not_left_energised_by_an_agent_that_stops_or_is_killed(site: Gantry):
+    assert site.order({"cmd": "2", "unlockDoorId": "1"})["code"] == "1000"
+    assert site.state()["front"]["energised"]
+    assert site.agent.stop() == 0
+    assert not site.state()["front"]["energised"]
+    site.start_agent()
+    assert site.order({"cmd": "2", "unlockDoorId": "1"})["code"] == "1000"
+    site.agent.kill()
+    assert site.state()["front"]["energised"]
+    site.start_agent()
+    eventually(lambda: not site.state()["front"]["energised"], 5, "the new agent switches it off")
+
+
 def test_update_now_sends_both_cabinets_or_the_computers(site: Gantry):
     before = len(site.uploads("cabinetStatusUpdate", 2))
     assert site.order({"updateNow": "1"})["code"] == "1000"
