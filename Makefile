@@ -10,6 +10,7 @@ help:
 	@echo "make demo    the whole gantry in software: devices, cloud and agent, with a tour   (PORT_SHIFT=n moves its ports)"
 	@echo "make test    all tests        make check   ruff, mypy --strict, import contracts"
 	@echo "make bench   figures          make lock    pin the dependencies anew"
+	@echo "make soak    does a day of polling grow anything, a million hostile frames, 10 000 episodes (an hour)"
 
 # A .venv with exactly the locked packages, checked by hash. Made again when a lock file changes.
 $(READY): requirements-dev.lock pyproject.toml
@@ -37,6 +38,11 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python tests/bench.py
+
+# PARTS="snmp-v3 traps" for some of them.
+soak: $(READY)
+	@$(BIN)/python tests/tools.py
+	$(BIN)/python tests/soak.py $(PARTS)
 
 # The environment that `make lock` itself needs is only uv; it is not a dependency of the project.
 lock:

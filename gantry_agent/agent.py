@@ -9,16 +9,21 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from gantry_agent.cloud import commands
 from gantry_agent.cloud.control import Control
-from gantry_agent.cloud.uplink import Uplink
+from gantry_agent.cloud.uplink import Pace, Uplink, UplinkState
 from gantry_agent.config import Config
-from gantry_agent.core import monitor
+from gantry_agent.console import door
+from gantry_agent.core import alarms, monitor, told
+from gantry_agent.diary import Diary, series_of
+from gantry_agent.doctor import Doctor, Step, bus_of, device_of
 from gantry_agent.field.actuator import Actuator
 from gantry_agent.field.bus import open_link
+from gantry_agent.field.bus.recorder import RING_BYTES
+from gantry_agent.field.bus.traps import Traps
 from gantry_agent.field.poller import Lanes, Poller
 from gantry_agent.model import (
     Answered,
@@ -29,6 +34,7 @@ from gantry_agent.model import (
     Missed,
     NotYet,
     Outcome,
+    Partial,
     RunAirConditioner,
     SetFrequency,
     SetServer,
@@ -36,16 +42,22 @@ from gantry_agent.model import (
     UpdateNow,
 )
 from gantry_agent.reporter import Reporter
-from gantry_agent.store import Store
+from gantry_agent.store import Bounds, Counts, Outage, Store, lock
 from gantry_agent.supervisor import Supervisor, notify
 from gantry_agent.ticks import Ticks
 
 log = logging.getLogger(__name__)
 
 CHANNELS: tuple[Channel, Channel] = ("computer", "cabinet")
+LISTEN_S, LISTEN_MORE_S = 15.0, 4.0  # a silent device is asked three times in this
 FIRST_LOOK_S = 10.0  # the first status waits this long for everything to have been read
+CONTROL_STOP_S = 8.0  # its own grace for commands under way, and for their answers to leave
 REST_S = 3.0  # for the ends of running pulses when the agent stops
+FORGET_S = 600.0
+OUTAGES_S, OUTAGES_TOLD = 7 * 86_400.0, 20  # what `doctor` tells of "why were you offline?"
+STEADY_S = 3600.0  # a clock that was stepped is believed after so long: one that jumped by years must cost no records
 DATABASE = "agent.db"
+DEFEND = "defend."  # setting of a cabinet in defence mode
 OVERRIDES = frozenset(f"{name}.{channel}" for name in ("server", "interval_s") for channel in CHANNELS)
 
 
@@ -55,11 +67,15 @@ class Overrides:
 
     server: dict[Channel, str] = field(default_factory=dict)
     interval_s: dict[Channel, int] = field(default_factory=dict)
+    defended: frozenset[int] = frozenset()  # cabinets in defence mode (cmd 6)
 
 
 def read_overrides(settings: Mapping[str, str]) -> Overrides:
     """Read the overrides from the stored settings; one that makes no sense is dropped with a warning."""
-    found = Overrides()
+    numbers = (
+        name.removeprefix(DEFEND) for name, value in settings.items() if value == "1" and name.startswith(DEFEND)
+    )
+    found = Overrides(defended=frozenset(int(number) for number in numbers if number.isdigit()))
     for channel in CHANNELS:
         if server := settings.get(f"server.{channel}"):
             found.server[channel] = server
@@ -74,21 +90,48 @@ def read_overrides(settings: Mapping[str, str]) -> Overrides:
 class Watcher:
     """Holds the current watch: the one shared state, replaced whole."""
 
-    def __init__(self, config: Config) -> None:
-        self.watch = monitor.begin(config.site, monitor.Layout(config.filled, config.site.misses))
+    def __init__(
+        self, config: Config, past: monitor.Past = monitor.NO_PAST, defended: frozenset[int] = frozenset()
+    ) -> None:
+        self.watch = monitor.begin(config.site, monitor.Layout(config.filled, config.site.misses), past, defended)
         self.reporter: Reporter | None = None
+        self.sound: Callable[[int, bool], None] | None = None  # switch siren and beacon of a cabinet
+        self.pin: Callable[[str, str], None] | None = None  # keep a device's raw frames of this moment, and why
 
     def hand_over(self, message: Answered | Missed) -> None:
         """Absorb what a poller says; called on the event loop, never waits."""
-        was_lost = self.watch.is_lost(message.device)
+        before = self.watch
+        was_lost = before.is_lost(message.device)
         self.watch, events = monitor.absorb(self.watch, message, time.monotonic())
         is_lost = self.watch.is_lost(message.device)
-        if is_lost and not was_lost and isinstance(message, Missed):
-            log.warning("device %s does not answer: %s", message.device, message.why)
+        if is_lost and not was_lost:
+            why = message.why if isinstance(message, Missed) else "it refuses everything that it is asked"
+            log.warning("device %s does not answer: %s", message.device, why)
+            if self.pin:
+                self.pin(message.device, f"{message.device} lost")
         elif was_lost and not is_lost:
             log.info("device %s answers again", message.device)
-        if events and self.reporter:
+        for threshold in alarms.changed(before.standing, self.watch.standing):
+            log.info("cabinet %d %s", threshold.role.cabinet, alarms.told(threshold, self.watch.standing[threshold]))
+        if self.reporter:
+            self.reporter.note(events, message.fields.keys() if isinstance(message, Answered) else ())
+        self._sound(before)
+        if events and self.pin:
+            self.pin(message.device, f"{message.device} {events[0].role.member}.{events[0].field}")
+
+    def defend(self, cabinet: int, *, on: bool) -> None:
+        """Set the defence mode of a cabinet (D22)."""
+        before = self.watch
+        self.watch, events = monitor.defend(before, cabinet, on=on, at=time.time())
+        if self.reporter:
             self.reporter.note(events)
+        self._sound(before)
+
+    def _sound(self, before: monitor.Watch) -> None:
+        if self.sound and before.doors is not self.watch.doors:
+            was, now = monitor.sounding(before), monitor.sounding(self.watch)
+            for cabinet in was ^ now:
+                self.sound(cabinet, cabinet in now)
 
     def granted(self, command: Unlock, within_s: float) -> None:
         """Note that an unlocking is about to happen (D21)."""
@@ -105,6 +148,8 @@ def build_pollers(config: Config, watcher: Watcher) -> dict[str, Poller]:
         mine = [(d, config.profiles[d.key]) for d in site.devices.values() if d.bus == bus.name]
         if mine:
             pollers[bus.name] = Poller(open_link(bus), mine, lanes, watcher.hand_over)
+    for poller in pollers.values():
+        poller.journal.recorder.limit = RING_BYTES // len(pollers)
     return pollers
 
 
@@ -122,18 +167,32 @@ async def first_look(pollers: Mapping[str, Poller], limit_s: float) -> None:
 class Agent:
     """A running gantry agent; `run` returns when it has been told to stop."""
 
-    def __init__(self, config: Config, store: Store, overrides: Overrides, supervisor: Supervisor) -> None:
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        overrides: Overrides,
+        supervisor: Supervisor,
+        past: monitor.Past = monitor.NO_PAST,
+    ) -> None:
         self._config = config
         self._store = store
         self._overrides = overrides
         self._supervisor = supervisor
         site = config.site
-        self.watcher = Watcher(config)
+        self.watcher = Watcher(config, past, overrides.defended & {cabinet.number for cabinet in site.cabinets})
         self.pollers = build_pollers(config, self.watcher)
-        self.uplink = Uplink(store, self._server, config.cloud.auth)
-        self.reporter = Reporter(site, lambda: self.watcher.watch, store.put, self.uplink.wake)
+        cloud = config.cloud
+        pace = Pace(spacing_s=60.0 / cloud.backlog_per_minute)
+        self.uplink = Uplink(store, self._server, cloud.auth, tls=cloud.tls, proxy=cloud.proxy, pace=pace)
+        self.traps = Traps(config.traps, site.buses.values(), self._hint) if config.traps else None
+        self.reporter = Reporter(site, lambda: self.watcher.watch, store.put, self.uplink.wake, self._look)
         self.watcher.reporter = self.reporter
-        self.ticks = Ticks(site.gantry_id)
+        self.watcher.sound = self._sound
+        self.watcher.pin = self._pin
+        self.doctor = Doctor(config, self.pollers, running=True)
+        self.door = door.Door(config.storage / door.NAME, self._answer)
+        self.ticks = Ticks(site.gantry_id, Diary(store, series_of(site)))
         self.actuator = Actuator(site, config.profiles, self.pollers, supervisor.spawn, self.watcher.granted)
         self.control = Control(config.control, site, config.cloud.auth, self.carry_out, store, time.time)
 
@@ -144,15 +203,49 @@ class Agent:
             keep(f"bus {name}", poller.run, progress=lambda p=poller: p.progress)  # type: ignore[misc]
         for channel in CHANNELS:
             keep(f"uplink {channel}", lambda c=channel: self.uplink.run(c))  # type: ignore[misc]
+        if self.traps:
+            keep("traps", self.traps.run)
         keep("reporter", self.reporter.run)
         keep("control", lambda: self.control.run(ready))
+        keep("door", self.door.run)
         keep("ticks", self.ticks.run)
+        keep("age", self._forget)
         keep("watchdog", self._supervisor.watchdog)
         self._supervisor.spawn("first status", self._first_status())
         self.actuator.settle()
+        for cabinet in self._config.site.cabinets:  # as it is to be, whatever a killed run left behind
+            self._sound(cabinet.number, cabinet.number in monitor.sounding(self.watcher.watch))
+
+    async def defend(self, cabinet: int, *, on: bool) -> None:
+        """Set the defence mode of a cabinet's doors, for good."""
+        await self._store.set_setting(f"{DEFEND}{cabinet}", str(int(on)))
+        self.watcher.defend(cabinet, on=on)
+
+    def _sound(self, number: int, on: bool) -> None:  # noqa: FBT001 - the position
+        cabinet = next(cabinet for cabinet in self._config.site.cabinets if cabinet.number == number)
+        for name in (cabinet.siren, cabinet.beacon):
+            if name is not None:
+                self.actuator.hold(cabinet.outputs[name], on=on)
+
+    def _look(self, devices: Collection[str]) -> None:
+        for poller in self.pollers.values():
+            poller.look(devices)
+
+    async def stop(self) -> None:
+        """Take no more commands, let those under way end while the buses live, and leave no pulse on."""
+        await self._supervisor.end("control", CONTROL_STOP_S)
+        await self.actuator.rest(REST_S)
 
     async def carry_out(self, command: Command) -> Outcome:
-        """Do one checked command."""
+        """Do one checked command; of one that the hardware did not do, the raw frames are kept."""
+        outcome = await self._carry_out(command)
+        if isinstance(outcome, Failed | Partial) and isinstance(command, Unlock | RunAirConditioner):
+            for device in self._config.site.devices.values():
+                if device.cabinet == command.cabinet:
+                    self._pin(device.key, f"{type(command).__name__} failed")
+        return outcome
+
+    async def _carry_out(self, command: Command) -> Outcome:
         match command:
             case SetServer(channel, server):
                 url = commands.server_url(self._server(channel), server)
@@ -164,6 +257,7 @@ class Agent:
                 await self._store.set_setting(f"interval_s.{channel}", str(interval_s))
                 self._overrides.interval_s[channel] = interval_s
                 self._tick(channel)
+                await self.ticks.begin()
                 log.info("uploads of %s every %d s from now on", channel, interval_s)
             case UpdateNow(channel):
                 self._supervisor.spawn(f"updateNow {channel}", self.reporter.report(channel))
@@ -175,18 +269,55 @@ class Agent:
                 return Failed(f"本版本不支持cmd={cmd}")
         return Done()
 
+    def _hint(self, bus: str) -> None:
+        """Poll what is on a bus now: somebody at its address says that there is news."""
+        if poller := self.pollers.get(bus):
+            for device in self._config.site.devices.values():
+                if device.bus == bus:
+                    poller.hint(device.key)
+
+    def _pin(self, device: str, cause: str) -> None:
+        if poller := self.pollers.get(self._config.site.devices[device].bus):
+            poller.journal.recorder.pin(cause, time.monotonic())
+
+    async def _answer(self, question: Step) -> AsyncIterator[Step]:
+        """Answer a technician at the door."""
+        if question.get("ask") != "doctor":
+            async for step in self.doctor.answer(question):
+                yield step
+            return
+        uplinks = {channel: self.uplink.state(channel) for channel in CHANNELS}
+        servers = {channel: self._server(channel) for channel in CHANNELS}
+        lost = filter(self.watcher.watch.is_lost, self._config.site.devices)
+        outages = (await self._store.outages(time.time() - OUTAGES_S))[-OUTAGES_TOLD:]
+        for step in self.doctor.examination(lost, await self._store.counts(), uplinks, servers, outages):
+            yield step
+
     def _server(self, channel: Channel) -> str:
         return self._overrides.server.get(channel, self._config.cloud.server)
 
     def _tick(self, channel: Channel) -> None:
         interval_s = self._overrides.interval_s.get(channel, self._config.cloud.interval_s)
-        self.ticks.set(f"status {channel}", interval_s, lambda: self.reporter.report(channel))
+        self.ticks.set(f"status {channel}", interval_s, lambda due: self.reporter.report(channel, due))
 
     async def _first_status(self) -> None:
         await first_look(self.pollers, FIRST_LOOK_S)
-        for channel in CHANNELS:
-            await self.reporter.report(channel)
-            self._tick(channel)
+        try:
+            for channel in CHANNELS:
+                await self.reporter.report(channel)
+        finally:
+            self.reporter.begin()
+            for channel in CHANNELS:
+                self._tick(channel)
+            await self.ticks.begin()
+
+    async def _forget(self) -> None:
+        """Keep the outbox within its age, while the clock can be trusted to tell age."""
+        while True:
+            await asyncio.sleep(FORGET_S)
+            wrong = any(self.uplink.state(channel).wrong_clock == "ours" for channel in CHANNELS)
+            if self.ticks.steady_s() >= STEADY_S and not wrong:
+                await self._store.forget_too_old(time.time())
 
 
 class _Stop(Exception):
@@ -194,23 +325,31 @@ class _Stop(Exception):
 
 
 async def run(config: Config) -> None:
-    """Run the agent until SIGTERM or SIGINT. Raises OSError when the control port or the storage cannot be had."""
-    async with Store(config.storage / DATABASE) as store:
-        overrides = read_overrides(await store.settings())
-        try:
-            async with asyncio.TaskGroup() as group:
-                stop = _stop_on_signals()
-                agent = Agent(config, store, overrides, Supervisor(group))
-                ready = asyncio.Event()
-                agent.start(ready)
-                group.create_task(_announce(config, ready), name="announce")
-                await stop.wait()
-                notify("STOPPING=1")
-                log.info("stopping")
-                await agent.actuator.rest(REST_S)
-                raise _Stop
-        except* _Stop:
-            pass
+    """Run the agent until SIGTERM or SIGINT. Raises AgentError when the storage cannot be had or is in use."""
+    bounds = Bounds(age_s=config.max_age_days * 86_400.0)
+    with lock.held(config.storage):
+        async with Store(config.storage / DATABASE, bounds=bounds, stand_in=True) as store:
+            await _run(config, store)
+
+
+async def _run(config: Config, store: Store) -> None:
+    overrides = read_overrides(await store.settings())
+    past = told.read(await store.told())
+    try:
+        async with asyncio.TaskGroup() as group:
+            stop = _stop_on_signals()
+            agent = Agent(config, store, overrides, Supervisor(group), past)
+            ready = asyncio.Event()
+            agent.start(ready)
+            notify("READY=1")  # also while the control port is not to be had: reading and uploading go on
+            group.create_task(_announce(config, ready), name="announce")
+            await stop.wait()
+            notify("STOPPING=1")
+            log.info("stopping")
+            await agent.stop()
+            raise _Stop
+    except* _Stop:
+        await agent.ticks.end()
 
 
 def _stop_on_signals() -> asyncio.Event:
@@ -223,7 +362,6 @@ def _stop_on_signals() -> asyncio.Event:
 
 async def _announce(config: Config, ready: asyncio.Event) -> None:
     await ready.wait()
-    notify("READY=1")
     log.info("ready: gantry %s, control on %s", config.site.gantry_id, config.control.listen)
 
 
@@ -245,3 +383,42 @@ async def look_once(config: Config, limit_s: float = 15.0) -> monitor.Watch:
 def silent(watch: monitor.Watch) -> Iterable[str]:
     """Name the devices whose last exchange failed."""
     return (device for device, misses in watch.misses.items() if misses)
+
+
+async def answer_alone(config: Config, question: Step) -> AsyncIterator[Step]:
+    """Answer a technician as the daemon would, over buses opened for it; for when no daemon runs."""
+    site = config.site
+    watcher = Watcher(config)
+    if question.get("ask") == "doctor":
+        pollers = build_pollers(config, watcher)
+    else:
+        asks = question.get("ask") == "probe"
+        bus = site.buses[device_of(config, question.get("device")).bus] if asks else bus_of(config, question.get("bus"))
+        lanes = Lanes(site.fast_s, site.slow_s, site.misses)
+        pollers = {bus.name: Poller(open_link(bus), (), lanes, watcher.hand_over)}
+    doctor = Doctor(config, pollers, running=False)
+    tasks = [asyncio.create_task(poller.run(), name=f"bus {name}") for name, poller in pollers.items()]
+    try:
+        if question.get("ask") != "doctor":
+            async for step in doctor.answer(question):
+                yield step
+            return
+        await first_look(pollers, LISTEN_S)
+        await asyncio.sleep(site.slow_s + LISTEN_MORE_S)
+        for step in doctor.examination(silent(watcher.watch), *await _kept(config)):
+            yield step
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+_Kept = tuple[Counts | None, Mapping[Channel, UplinkState], Mapping[Channel, str], Iterable[Outage]]
+
+
+async def _kept(config: Config) -> _Kept:
+    path = config.storage / DATABASE
+    if not path.exists():
+        return None, {}, {}, ()
+    async with Store(path, readonly=True) as store:
+        return await store.counts(), {}, {}, (await store.outages(time.time() - OUTAGES_S))[-OUTAGES_TOLD:]

@@ -4,6 +4,7 @@ Knows YAML positions and how to name the nearest valid word; knows nothing of an
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import YAMLError
 
 from gantry_agent.model import AgentError
+from gantry_agent.syntax import slips
 from gantry_agent.text import Language, Text
 
 Path_ = tuple[str | int, ...]  # of a value inside a document: ("buses", "io", "port")
@@ -59,34 +61,24 @@ def read_document(path: Path) -> Document:
     yaml = YAML(typ="rt")
     yaml.allow_duplicate_keys = False
     try:
-        root = yaml.load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        root = yaml.load(text)
     except OSError as e:
         raise ConfigFault(
             [Fault(file, 1, 1, Text(f"无法读取文件：{e.strerror}", f"cannot read the file: {e.strerror}"))]
         ) from e
     except UnicodeDecodeError as e:
-        text = Text("文件不是 UTF-8 编码；请另存为 UTF-8", "cannot read the file: it is not UTF-8; save it as UTF-8")
-        raise ConfigFault([Fault(file, 1, 1, text)]) from e
-    except MarkedYAMLError as e:
-        mark = e.problem_mark or e.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        problem = (e.problem or e.context or "").split("\n")[0]
-        raise ConfigFault([Fault(file, line, column, _syntax(problem))]) from e
+        said = Text("文件不是 UTF-8 编码；请另存为 UTF-8", "cannot read the file: it is not UTF-8; save it as UTF-8")
+        raise ConfigFault([Fault(file, 1, 1, said)]) from e
     except YAMLError as e:
-        raise ConfigFault([Fault(file, 1, 1, _syntax(str(e).split("\n")[0]))]) from e
+        found = [Fault(file, line + 1, column + 1, said) for line, column, said in slips(e, text)]
+        raise ConfigFault(found) from None  # the parser's own words repeat values of the file, secrets among them
     if not isinstance(root, CommentedMap):
-        text = Text(
+        said = Text(
             "文件应由“键: 值”组成，例如 gantry: {…}", "the file must consist of keys with values, like gantry: {…}"
         )
-        raise ConfigFault([Fault(file, 1, 1, text)])
+        raise ConfigFault([Fault(file, 1, 1, said)])
     return Document(file, root)
-
-
-def _syntax(problem: str) -> Text:
-    return Text(
-        f"YAML 语法错误：{problem}（检查缩进、冒号后的空格、重复的键）",
-        f"cannot parse the YAML: {problem} (look at indentation, the blank after a colon, a key given twice)",
-    )
 
 
 def _position(root: Any, path: Path_) -> tuple[int, int]:
@@ -115,11 +107,17 @@ def _key_position(root: Any, path: Path_) -> tuple[int, int]:
     return _position(root, path)
 
 
-def suggest(word: str, valid: Iterable[str], most: int = 12) -> Text:
-    """Say which valid word was probably meant, and which are valid; the tail of a message."""
-    words: Sequence[str] = sorted(valid)
-    near = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
+def suggest(word: str, valid: Iterable[str], most: int = 12, *, first: str = "", cutoff: float = 0.6) -> Text:
+    """Say which valid word was probably meant, and which are valid (`first` before all); the tail of a message."""
+    words: Sequence[str] = sorted(set(valid), key=lambda one: (one != first, _natural(one)))
+    folded = {one.lower(): one for one in reversed(words)}
+    near = [folded[one] for one in difflib.get_close_matches(word.lower(), folded, n=1, cutoff=cutoff)]
     shown = ", ".join(words[:most]) + (" …" if len(words) > most else "")
     zh = (f"；是否想写 {near[0]}？" if near else "") + (f"；可用：{shown}" if words else "")
     en = (f"; did you mean {near[0]}?" if near else "") + (f"; valid: {shown}" if words else "")
     return Text(zh, en)
+
+
+def _natural(word: str) -> list[tuple[int, str]]:
+    """Order as people count: di2 before di10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", word)]

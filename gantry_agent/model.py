@@ -152,13 +152,31 @@ class Door:
 
 
 @dataclass(frozen=True, slots=True)
+class Threshold:
+    """An alarm that the site declares on a measured field: too high (`above`) or too low, for so long, until `clear`.
+
+    `limit` and `clear` are in the field's unit; what lies between them changes nothing (hysteresis).
+    """
+
+    role: Role
+    field: str
+    above: bool
+    limit: float
+    clear: float
+    for_s: float
+    text: str  # Chinese, as the cloud gets it
+
+
+@dataclass(frozen=True, slots=True)
 class Cabinet:
     number: int
     devices: tuple[str, ...]
     outputs: Mapping[str, Output] = field(hash=False)
     doors: tuple[Door, ...] = ()
     unlock_window_s: float = 10.0
-    siren: str | None = None
+    siren: str | None = None  # names of Outputs; both are on while an illegal opening in defence mode lasts (D22)
+    beacon: str | None = None
+    alarms: tuple[Threshold, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +202,8 @@ class Site:
     misses: int = 3
     fast_s: float = 0.5
     slow_s: float = 5.0
+    flap_changes: int = 3
+    hold_down_s: float = 30.0
 
 
 # --- uploads --------------------------------------------------------------------------------------------------------
@@ -202,6 +222,14 @@ class Record:
     taken_at: float  # Unix seconds; the body's timeStamp
     body: bytes
     number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A tick of the upload schedule: Unix seconds, and the interval whose tick it is."""
+
+    at: int
+    interval_s: int
 
 
 # --- commands -------------------------------------------------------------------------------------------------------
@@ -289,6 +317,10 @@ class AgentError(Exception):
 
 class NoReply(AgentError):
     """Nothing came back in time, or there is no way to the device."""
+
+
+class BusDown(NoReply):
+    """Nothing was asked: the medium itself cannot be had. Says nothing about the device."""
 
 
 class BadReply(AgentError):

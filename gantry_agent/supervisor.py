@@ -28,6 +28,7 @@ class Supervisor:
 
     group: asyncio.TaskGroup
     _limits: dict[str, tuple[float, Callable[[], float]]] = field(default_factory=dict)
+    _kept: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)
     restarts: dict[str, int] = field(default_factory=dict)
 
     def keep(
@@ -41,7 +42,13 @@ class Supervisor:
         """Run a task for as long as the process lives; `progress` tells the monotonic time of its last step."""
         if progress is not None:
             self._limits[name] = (limit_s, progress)
-        self.group.create_task(self._keep(name, run), name=name)
+        self._kept[name] = self.group.create_task(self._keep(name, run), name=name)
+
+    async def end(self, name: str, limit_s: float) -> None:
+        """End one kept task before the others, and wait for it, at most so long."""
+        task = self._kept.pop(name)
+        task.cancel()
+        await asyncio.wait([task], timeout=limit_s)
 
     def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """Own a task that ends by itself; its failure is logged and hurts nobody else."""

@@ -14,7 +14,9 @@ from typing import Any
 from aiohttp import web
 
 from hwsim import wishes
+from hwsim.devices import PRODUCTS, spoken
 from hwsim.devices.oids import SnmpProduct
+from hwsim.devices.spoken import MegatecProduct, YdtProduct
 from hwsim.faults import KINDS
 from hwsim.rack import Rack
 from hwsim.wires.listener import WireFault
@@ -89,13 +91,15 @@ class Control:
         }
 
     async def registers(self, request: web.Request) -> web.Response:
-        """The raw image of one device: what a client would read, by address or OID."""
+        """The raw image of one device: what a client would read, by address, OID or command."""
         spec = self._world.site.devices[wishes.device(self._world, request.query.get("device"))]
         seen = self._world.seen(spec)
         if spec.profile in wishes.SNMP_PROFILES:
             product: SnmpProduct = self._world.snmp(spec)
             cells = product.table(seen).items()
             return web.json_response({oid: {"type": cell.kind, "value": _plain(cell.value)} for oid, cell in cells})
+        if isinstance(talker := PRODUCTS[spec.profile], MegatecProduct | YdtProduct):
+            return web.json_response(spoken.shown(talker, seen))
         image = self._world.modbus(spec).image(seen)
         tables = {"coils": image.coils, "discrete": image.discrete, "holding": image.holding, "input": image.input}
         return web.json_response({name: {str(k): v for k, v in table.items()} for name, table in tables.items()})

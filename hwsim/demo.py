@@ -13,12 +13,13 @@ import signal
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
 
 from hwsim.demo_parts import Part, PartFailed, start
-from hwsim.demo_site import DemoSite, SiteError, prepare, taken, taken_text
+from hwsim.demo_site import DemoSite, SiteError, other_shift, prepare, read_shift, taken, taken_text
 from hwsim.demo_tour import Tour, walk
 from hwsim.terminal import Language, Paint, Text, paint_for, reader_language
 
@@ -28,7 +29,7 @@ HARDWARE, CLOUD, AGENT = Text("设备", "hardware"), Text("平台", "cloud"), Te
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--port-shift", type=int, default=0, metavar="N", help="add N to every port of the demo")
+    parser.add_argument("--port-shift", default="0", metavar="N", help="add N to every port of the demo")
     parser.add_argument(
         "--site", type=Path, default=SITE, metavar="FILE", help="the site file (default: config/demo.yaml)"
     )
@@ -38,38 +39,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
-    folder = Path(tempfile.mkdtemp(prefix="gantry-demo-"))
-    code = asyncio.run(Demo(args, folder).run())
-    if code == 0 or not list(folder.glob("*.log")):  # after a failure the logs are wanted
-        shutil.rmtree(folder, ignore_errors=True)
-    return code
+    return asyncio.run(Demo(args).run())
 
 
 class Demo:
     """One run of the demo: the folder, the parts started so far, and the voice."""
 
-    def __init__(self, args: argparse.Namespace, folder: Path) -> None:
+    def __init__(self, args: argparse.Namespace) -> None:
         self._args = args
-        self._folder = folder
+        self._folder = Path()
         self._parts: list[Part] = []
         self._language: Language = reader_language(os.environ)
         self._paint: Paint = paint_for(sys.stdout, os.environ)
         self._stop = asyncio.Event()
 
     async def run(self) -> int:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        """Show everything and clean up; nothing is written before a signal can no longer leave it behind."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
-        self._say(
-            f"工作文件夹 {self._folder}（日志也在其中）", f"working folder {self._folder} (the logs are there too)"
-        )
+        self._folder = Path(tempfile.mkdtemp(prefix="gantry-demo-"))
+        code = 1
         try:
-            site = prepare(self._args.site, self._folder, self._args.port_shift)
+            code = await self._run()
+        finally:
+            if code == 0 or not list(self._folder.glob("*.log")):  # after a failure the logs are wanted
+                shutil.rmtree(self._folder, ignore_errors=True)
+        return code
+
+    async def _run(self) -> int:
+        try:
+            shift = read_shift(self._args.port_shift)
+            site = prepare(self._args.site, self._folder, shift)
         except SiteError as error:
             return self._fail(error.text)
         if busy := list(taken(site.ports)):
             for port, reason in busy:
-                self._fail(taken_text(port, reason, self._args.port_shift))
-            return 1
+                self._fail(taken_text(port, reason))
+            return self._fail(other_shift(site.ports, shift))
+        if self._stop.is_set():
+            return 1 if self._args.once else 0
+        self._say(
+            f"工作文件夹 {self._folder}（日志也在其中）", f"working folder {self._folder} (the logs are there too)"
+        )
         try:
             return await self._until_stopped(site)
         finally:
@@ -159,7 +170,7 @@ class Demo:
     def _tell(self, line: str) -> None:
         try:
             print(line, flush=True)
-        except BrokenPipeError:  # whoever read this has gone (`| head`): end as if told to
+        except OSError:  # whoever read this has gone (`| head`, a closed terminal): end as if told to
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             self._stop.set()
 
@@ -167,7 +178,8 @@ class Demo:
         self._tell(Text(zh, en).render(self._language))
 
     def _fail(self, text: Text) -> int:
-        print(self._paint.red(text.render(self._language)), file=sys.stderr, flush=True)
+        with suppress(OSError):  # the terminal may be gone
+            print(self._paint.red(text.render(self._language)), file=sys.stderr, flush=True)
         return 1
 
     def _relay(self, name: Text, line: str) -> None:

@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 from hwsim.terminal import Text
 
 HARDWARE_API_PORT = 18081  # beside the cloud's own
+LOWEST_PORT, HIGHEST_PORT = 1024, 65535  # anybody may open these
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,15 @@ class SiteError(Exception):
         self.text = text
 
 
+def read_shift(text: str) -> int:
+    """Read what PORT_SHIFT says. Raises SiteError."""
+    try:
+        return int(text)
+    except ValueError:
+        said = Text("PORT_SHIFT 应为整数，例如 1000", "PORT_SHIFT must be a whole number, like 1000")
+        raise SiteError(said) from None
+
+
 def prepare(source: Path, folder: Path, shift: int) -> DemoSite:
     """Write the file that the demo runs with into `folder`. Raises SiteError."""
     yaml = YAML(typ="rt")
@@ -75,20 +85,21 @@ def prepare(source: Path, folder: Path, shift: int) -> DemoSite:
     except OSError as error:
         where = f"{source}: {error.strerror}"
         raise SiteError(Text(f"无法读取演示门架 {where}", f"cannot read the demo's site file {where}")) from error
+    _check_shift(document, shift)
     ports: list[Port] = []
     for name, bus in document["buses"].items():
         if bus["type"] == "serial":
             bus["port"] = str(folder / Path(bus["port"]).name)
         elif _loopback(bus["host"]):
-            bus["port"] = _shifted(bus["port"], shift)
+            bus["port"] += shift
             ports.append(Port(bus["port"], bus["type"] == "snmp", bus["host"], _devices_on(document, name)))
     control = _host_port(document["control"]["listen"], shift)
     document["control"]["listen"] = f"{control[0]}:{control[1]}"
     url = urlsplit(document["cloud"]["server"])
-    cloud = url.hostname or "127.0.0.1", _shifted(url.port or 80, shift)
+    cloud = url.hostname or "127.0.0.1", (url.port or 80) + shift
     document["cloud"]["server"] = urlunsplit(url._replace(netloc=f"{cloud[0]}:{cloud[1]}"))
     document["storage"]["path"] = str(folder / "state")
-    hardware_api = "127.0.0.1", _shifted(HARDWARE_API_PORT, shift)
+    hardware_api = "127.0.0.1", HARDWARE_API_PORT + shift
     ports += [
         Port(control[1], False, control[0], Text("门架程序的控制端口", "the agent's control port")),
         Port(cloud[1], False, cloud[0], Text("模拟云平台", "the simulated cloud")),
@@ -126,15 +137,20 @@ def taken(ports: tuple[Port, ...]) -> Iterator[tuple[Port, str]]:
                 yield port, errno.errorcode.get(error.errno or 0, str(error))
 
 
-def taken_text(port: Port, reason: str, shift: int) -> Text:
+def taken_text(port: Port, reason: str) -> Text:
     kind = "UDP" if port.udp else "TCP"
     because_zh = "已被占用" if reason == "EADDRINUSE" else f"不可用（{reason}）"
     because_en = "is taken" if reason == "EADDRINUSE" else f"cannot be had ({reason})"
-    other = shift + 100
     return Text(
-        f"{kind} 端口 {port.number}（{port.owner.zh}）{because_zh}。请换一组端口：make demo PORT_SHIFT={other}",
-        f"{kind} port {port.number} ({port.owner.en}) {because_en}. Move all ports: make demo PORT_SHIFT={other}",
+        f"{kind} 端口 {port.number}（{port.owner.zh}）{because_zh}",
+        f"{kind} port {port.number} ({port.owner.en}) {because_en}",
     )
+
+
+def other_shift(ports: tuple[Port, ...], shift: int) -> Text:
+    """Advise how to get round taken ports."""
+    further = shift + 100 if max(port.number for port in ports) + 100 <= HIGHEST_PORT else 0
+    return Text(f"请换一组端口：make demo PORT_SHIFT={further}", f"Move all ports: make demo PORT_SHIFT={further}")
 
 
 def _devices_on(document: Any, bus: str) -> Text:
@@ -156,21 +172,27 @@ def _loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _shifted(port: int, shift: int) -> int:
-    number = int(port) + shift
-    if not 1024 <= number <= 65535:
+def _check_shift(document: Any, shift: int) -> None:
+    """See that every port of the demo stays one that anybody may open."""
+    plain = [
+        HARDWARE_API_PORT,
+        int(str(document["control"]["listen"]).rpartition(":")[2]),
+        urlsplit(document["cloud"]["server"]).port or 80,
+        *(bus["port"] for bus in document["buses"].values() if bus["type"] != "serial" and _loopback(bus["host"])),
+    ]
+    least, most = LOWEST_PORT - min(plain), HIGHEST_PORT - max(plain)
+    if not least <= shift <= most:
         raise SiteError(
             Text(
-                f"端口偏移 {shift} 使端口 {port} 变为 {number}，应在 1024…65535 之内",
-                f"cannot shift port {port} by {shift}: it would be {number}, valid are 1024 to 65535",
+                f"PORT_SHIFT 不能为 {shift}：应在 {least} 到 {most} 之间",
+                f"PORT_SHIFT cannot be {shift}: the smallest is {least}, the largest {most}",
             )
         )
-    return number
 
 
 def _host_port(text: str, shift: int) -> tuple[str, int]:
     host, _, port = str(text).rpartition(":")
-    return host, _shifted(int(port), shift)
+    return host, int(port) + shift
 
 
 def _url(address: tuple[str, int]) -> str:

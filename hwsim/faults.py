@@ -25,14 +25,26 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "drop": "the connection is closed instead of an answer (TCP)",
         "wrong_unit": "the answer carries another unit's address (Modbus)",
         "wrong_function": "the answer carries another function (Modbus)",
+        "missing": "addresses `first` to `last` do not exist, as with older firmware (Modbus)",
+        "head": "the first byte of the answer is lost or broken: the direction turns too late (serial lines)",
+        "tail": "the last `bytes` of the answer are lost: the direction turns too early (serial lines)",
+        "noise": "one bit anywhere in the answer is flipped (serial lines)",
+        "collision": "two units answer at this address, over or after each other (serial lines)",
+        "second_master": "another master asks its own unit after the answer (serial lines)",
+        "baud": "rubbish comes instead of the answer, as from another baud rate (serial lines)",
     }
 )
+LINE_ONLY = frozenset({"bad_crc", "echo", "head", "tail", "noise", "collision", "second_master", "baud"})
+# Modbus Application Protocol V1.1b3 §6.3 has this question and answer of a unit 17, which no site of ours has.
+FOREIGN_QUESTION = bytes.fromhex("1103006b00037687")
+FOREIGN_ANSWER = bytes.fromhex("110306ae415652434049ad")
+FOREIGN_PAUSE_S = 0.02
 DEAF = frozenset({"silent", "exception"})  # a write that meets these does nothing; the others spoil the answer only
 BY_WIRE: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "serial": frozenset(KINDS) - {"drop"},
         "serial-tcp": frozenset(KINDS),
-        "modbus-tcp": frozenset(KINDS) - {"bad_crc", "echo"},
+        "modbus-tcp": frozenset(KINDS) - LINE_ONLY,
         "snmp": frozenset({"silent", "delay", "late", "garbage", "half", "exception"}),
     }
 )
@@ -48,6 +60,9 @@ class Fault:
     ms: int = LATE_MS
     code: int = FAILURE
     bytes: int = 3
+    first: int = 0
+    last: int = 0xFFFF
+    percent: int = 100  # of the answers that are hit
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +106,9 @@ class Ward:
     def take(self, device: str) -> Fault | None:
         """The fault that spoils the next answer."""
         fault = self.of(device)
-        if fault is None or fault.left is None:
+        if fault is None or random.randrange(100) >= fault.percent:
+            return None
+        if fault.left is None:
             return fault
         if fault.left <= 1:
             del self._faults[device]
@@ -102,7 +119,7 @@ class Ward:
 
 def spoil(fault: Fault | None, request: bytes, answer: bytes, rebuilt: Callable[[Fault], bytes]) -> Spoilt:
     """What really goes out. `rebuilt` frames the answer anew for faults in the frame (unit, function, exception)."""
-    if fault is None:
+    if fault is None or fault.kind == "missing":
         return Spoilt((Piece(0.0, answer),))
     wait_s = fault.ms / 1000.0
     match fault.kind:
@@ -122,4 +139,29 @@ def spoil(fault: Fault | None, request: bytes, answer: bytes, rebuilt: Callable[
             return Spoilt((Piece(0.0, request + answer),))
         case "drop":
             return Spoilt(close=True)
+        case "head":
+            broken = b"" if random.random() < 0.5 else bytes([random.randrange(256) & ~answer[0]])
+            return Spoilt((Piece(0.0, broken + answer[1:]),))
+        case "tail":
+            return Spoilt((Piece(0.0, answer[: max(1, len(answer) - fault.bytes)]),))
+        case "noise":
+            at = random.randrange(len(answer))
+            flipped = answer[at] ^ 1 << random.randrange(8)
+            return Spoilt((Piece(0.0, answer[:at] + bytes([flipped]) + answer[at + 1 :]),))
+        case "collision":
+            return _collision(answer)
+        case "second_master":
+            foreign = Piece(FOREIGN_PAUSE_S, FOREIGN_QUESTION), Piece(FOREIGN_PAUSE_S, FOREIGN_ANSWER)
+            return Spoilt((Piece(0.0, answer), *foreign), aside=True)
+        case "baud":
+            return Spoilt((Piece(0.0, random.randbytes(max(3, len(answer) // 2))),))
     return Spoilt((Piece(0.0, rebuilt(fault)),))
+
+
+def _collision(answer: bytes) -> Spoilt:
+    """Two answers, of which one begins some characters later: where both drive the line a 0 wins; or just in turn."""
+    if random.random() < 0.3:
+        return Spoilt((Piece(0.0, answer), Piece(FOREIGN_PAUSE_S, answer)))
+    later = random.randint(2, 6)
+    ours, theirs = answer + b"\xff" * later, b"\xff" * later + answer
+    return Spoilt((Piece(0.0, bytes(a & b for a, b in zip(ours, theirs, strict=True))),))

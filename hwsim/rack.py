@@ -32,8 +32,9 @@ class Pluggable(Protocol):
 class Rack:
     """The wires by bus name. An async context: all are plugged on entry and gone on exit."""
 
-    def __init__(self, world: World, *, fast_lines: bool) -> None:
+    def __init__(self, world: World, *, fast_lines: bool, traps_to: tuple[str, int] | None = None) -> None:
         self._world = world
+        self._traps_to = traps_to
         self._fast = fast_lines
         self._specs: dict[str, list[DeviceSpec]] = defaultdict(list)
         for spec in world.site.devices.values():
@@ -91,7 +92,7 @@ class Rack:
     def _build(self, wire: Wire) -> Pluggable:
         settings, specs = wire.settings, self._specs[wire.name]
         if wire.kind == "snmp":
-            return SnmpWire(wire.name, settings, self._world, specs)
+            return SnmpWire(wire.name, settings, self._world, specs, self._traps_to)
         units = _by_unit(wire.name, specs)
         if wire.kind == "modbus-tcp":
             return ModbusTcpWire(*_address(wire), self._world, units)

@@ -29,6 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="HOST:PORT",
         help="the control API; port 0 takes any (default %(default)s)",
     )
+    parser.add_argument(
+        "--traps",
+        metavar="HOST:PORT",
+        help="where SNMP agents send traps (default: the port of the site file's `traps`, on this host)",
+    )
     parser.add_argument("--speed", type=float, default=1.0, metavar="X", help="plant time per real time (default 1)")
     parser.add_argument("--fast-lines", action="store_true", help="serial lines keep no time: no pacing, no silences")
     parser.add_argument("--die-with-parent", action="store_true", help="stop when the starting process is gone")
@@ -51,15 +56,16 @@ def main(args: argparse.Namespace) -> int:
 def _address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65535:
-        raise site.SiteFault(f"cannot serve the control API at {text}: HOST:PORT is needed, as 127.0.0.1:8081")
+        raise site.SiteFault(f"cannot use the address {text}: HOST:PORT is needed, as 127.0.0.1:8081")
     return host.strip("[]"), int(port)
 
 
 async def _run(args: argparse.Namespace, host: str, port: int, played: scene.Scene | None) -> None:
     stop = _stop_event()
     world = World(site.load(args.site), asyncio.get_running_loop().time, args.speed)
+    traps_to = _address(args.traps) if args.traps else world.site.traps_to
     cues = _prepare(world, played)
-    async with Rack(world, fast_lines=args.fast_lines) as rack:
+    async with Rack(world, fast_lines=args.fast_lines, traps_to=traps_to) as rack:
         runner, url = await control.serve(control.Control(world, rack), host, port)
         try:
             for name in rack.wires:

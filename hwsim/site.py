@@ -13,13 +13,14 @@ from typing import Any, Literal
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
-from hwsim.devices import INSTANCES, PRODUCTS, THREE_PHASE
+from hwsim.devices import INSTANCES, PRODUCTS, THREE_PHASE, Product
 from hwsim.devices.image import ModbusProduct
+from hwsim.devices.oids import SnmpProduct
 from hwsim.plant.state import SIDES, Side
 
 WIRES = ("serial", "serial-tcp", "modbus-tcp", "snmp")
 LOCAL_PROFILE = "local-host"
-Driven = Side | Literal["siren"]
+Driven = Side | Literal["siren", "beacon"]
 Drives = dict[str, Driven]
 
 
@@ -61,7 +62,7 @@ class DeviceSpec:
 
 @dataclass(frozen=True, slots=True)
 class OutputSpec:
-    """An output channel of a device, and what hangs on it: a lock, the siren, or nothing that is simulated."""
+    """An output channel of a device, and what hangs on it: a lock, siren, beacon, or nothing that is simulated."""
 
     device: str
     channel: int
@@ -83,6 +84,7 @@ class SimSite:
     wires: Mapping[str, Wire] = field(hash=False)
     devices: Mapping[str, DeviceSpec] = field(hash=False)
     cabinets: Mapping[int, CabinetSpec] = field(hash=False)
+    traps_to: tuple[str, int] | None = None  # where the agent listens for traps
 
 
 def load(path: Path) -> SimSite:
@@ -105,7 +107,16 @@ def build(document: Mapping[str, Any]) -> SimSite:
         devices.update({spec.key: spec for spec in specs})
         cabinets[int(cabinet["id"])] = _cabinet(cabinet, specs)
     devices.update({spec.key: spec for spec in _computers(document, wires)})
-    return SimSite(wires, devices, cabinets)
+    return SimSite(wires, devices, cabinets, _traps_to(document))
+
+
+def _traps_to(document: Mapping[str, Any]) -> tuple[str, int] | None:
+    if "traps" not in document:
+        return None
+    listen = str(_mapping(document, "traps").get("listen", "0.0.0.0:162"))
+    if not listen.rpartition(":")[2].isdecimal():
+        raise SiteFault(f"cannot use traps.listen {listen}: address:port is needed")
+    return "127.0.0.1", int(listen.rpartition(":")[2])
 
 
 def _mapping(parent: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -164,8 +175,15 @@ def _check(key: str, profile: str, bus: str, wires: Mapping[str, Wire]) -> None:
         raise SiteFault(f"cannot simulate {key}: profile {profile} is unknown; valid: {', '.join(sorted(PRODUCTS))}")
     if bus not in wires:
         raise SiteFault(f"cannot simulate {key}: its bus {bus} is not among the buses {', '.join(sorted(wires))}")
-    if isinstance(PRODUCTS[profile], ModbusProduct) == (wires[bus].kind == "snmp"):
+    if wires[bus].kind not in _carries(PRODUCTS[profile]):
         raise SiteFault(f"cannot simulate {key}: profile {profile} does not speak on bus {bus} ({wires[bus].kind})")
+
+
+def _carries(product: Product) -> tuple[str, ...]:
+    """The kinds of wire that a product is reached by."""
+    if isinstance(product, ModbusProduct):
+        return ("serial", "serial-tcp", "modbus-tcp")
+    return ("snmp",) if isinstance(product, SnmpProduct) else ("serial", "serial-tcp")
 
 
 def _inputs(key: str, wiring: Mapping[str, Any]) -> dict[int, Wired]:
@@ -186,8 +204,9 @@ def _cabinet(cabinet: Mapping[str, Any], specs: list[DeviceSpec]) -> CabinetSpec
     number = int(cabinet["id"])
     doors = _mapping(cabinet, "doors")
     drives: Drives = {str(doors[side]["unlock"]): side for side in SIDES if (doors.get(side) or {}).get("unlock")}
-    if doors.get("siren"):
-        drives[str(doors["siren"])] = "siren"
+    for name in ("siren", "beacon"):
+        if doors.get(name):
+            drives[str(doors[name])] = name
     return CabinetSpec(
         number,
         phases=3 if any(spec.profile in THREE_PHASE for spec in specs) else 1,

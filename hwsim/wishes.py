@@ -128,6 +128,16 @@ def _listed(part: str, key: str, fields: Mapping[str, tuple[str, tuple[float, fl
     return wish
 
 
+def _rectifier_rows(plant: State, value: Any) -> list[Order]:
+    """The table rows of the modules, in their order: `[28676, 28677]`; 0 is a module that is not shown."""
+    modules = len(plant.dc.modules)
+    rows = value if isinstance(value, list) else []
+    shown = [row for row in rows if row]
+    if len(rows) != modules or len(set(shown)) != len(shown):
+        raise WishFault(f"cannot use rectifier_rows {value!r}: a list of {modules} different numbers is needed")
+    return [Change("dc", (("rows", tuple(int(_number("rectifier_rows", row, 0, 2**31 - 1)) for row in rows)),))]
+
+
 def _battery_test(_plant: State, value: Any) -> list[Order]:
     return [BatteryTesting(_one_of("battery_test", value, ("standard", "short", "stop")))]
 
@@ -157,6 +167,7 @@ PLANT: Mapping[str, Wish] = {
     "door": _door,
     "strike": _strike,
     "battery_test": _battery_test,
+    "rectifier_rows": _rectifier_rows,
     "rectifier": _listed("module", "rectifier", {"on": ("on", None), "fault": ("fault", None)}),
     "aircon": _listed(
         "air",
@@ -210,7 +221,7 @@ def _computer(world: World, body: Mapping[str, Any]) -> None:
 # --- faults ---------------------------------------------------------------------------------------------------------
 
 SNMP_PROFILES = frozenset(name for name, product in PRODUCTS.items() if isinstance(product, SnmpProduct))
-FAULT_KEYS = ("device", "kind", "seconds", "count", "ms", "code", "bytes")
+FAULT_KEYS = ("device", "kind", "seconds", "count", "ms", "code", "bytes", "percent", "first", "last")
 
 
 def fault(world: World, body: Any, now: float) -> None:
@@ -230,7 +241,14 @@ def fault(world: World, body: Any, now: float) -> None:
     count = int(_number("count", body["count"], 1, 1e6)) if body.get("count") is not None else None
     extras = {
         name: int(_number(name, body[name], low, high))
-        for name, low, high in (("ms", 0, 600_000), ("code", 1, 255), ("bytes", 1, 250))
+        for name, low, high in (
+            ("ms", 0, 600_000),
+            ("code", 1, 255),
+            ("bytes", 1, 250),
+            ("first", 0, 0xFFFF),
+            ("last", 0, 0xFFFF),
+            ("percent", 1, 100),
+        )
         if name in body
     }
     until = now + seconds if seconds is not None else None

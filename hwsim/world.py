@@ -96,8 +96,8 @@ class World:
             if output.device != spec.key or output.drives is None:
                 continue
             on = bool(memory.get(output.channel, 0)) != output.invert
-            if output.drives == "siren":
-                yield Change("plant", (("siren", on),))
+            if output.drives == "siren" or output.drives == "beacon":  # noqa: PLR1714 - so that mypy sees what is left
+                yield Change("plant", ((output.drives, on),))
             elif self._plants[spec.cabinet].door(output.drives).energised != on:
                 yield Energise(output.drives, on)
 

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from gantry_agent.field import codec, derive, plan, profile
+from gantry_agent.field.framing import speech
 from gantry_agent.field.product import Profile
-from gantry_agent.model import Device, MappedPoint, Quality, Role
+from gantry_agent.model import Device, DeviceRefused, MappedPoint, Quality, Role
 
 ROOT = Path(__file__).parent.parent
 RECORDINGS = Path(os.environ.get("GANTRY_RECORDINGS", ROOT.parent / "shared/reference/recordings"))
@@ -63,6 +64,22 @@ class Image:
         return tuple(self.words.get((space, request.address + i), 0) for i in range(request.count))
 
 
+class Talk:
+    """What a device says to each question, both as they stand on the wire, without CR; noted is what was asked."""
+
+    def __init__(self, said: Mapping[str, str]) -> None:
+        self.said = said
+        self.asked: list[str] = []
+
+    def answer(self, request: plan.Request) -> plan.Reply:
+        assert isinstance(request, plan.AskText | plan.AskYdt)
+        question = speech.frame(request).removesuffix(b"\r").decode("ascii")
+        self.asked.append(question)
+        found = speech.find(request, self.said[question].encode("ascii") + b"\r")
+        assert found is not None, f"no answer to {question}"
+        return speech.decode(request, found.pdu)
+
+
 class Recording:
     """A .snmprec file as an agent: lines `OID|type|value`."""
 
@@ -87,24 +104,31 @@ class Recording:
         return {oid: self.rows.get(oid) for oid in request.oids}
 
 
-def read_all(product: Profile, it: Device, source: Image | Recording) -> dict[str, derive.Sample]:
+def read_all(product: Profile, it: Device, source: Image | Talk | Recording) -> dict[str, derive.Sample]:
     """Locate, read and decode everything once, at time 0."""
-    rows = {
-        table.name: plan.locate(table, [source.answer(request) for request in table.requests])
-        for table in plan.tables(product, it)
-    }
     samples = {}
-    for block in plan.blocks(product, it, rows):
-        values = codec.decode(block, source.answer(block.request), product, it)
+    for block in plan.blocks(product, it, rows_of(product, it, source)):
+        try:
+            values = codec.decode(block, source.answer(block.request), product, it)
+        except DeviceRefused:
+            values = dict.fromkeys(block.keys, Quality.NOT_SUPPORT)
         samples |= {key: derive.Sample(value, 0.0) for key, value in values.items()}
     return samples
 
 
-def rows_of(product: Profile, it: Device, source: Image | Recording) -> dict[str, tuple[str, ...]]:
+def rows_of(product: Profile, it: Device, source: Image | Talk | Recording) -> dict[str, tuple[str, ...]]:
     return {
-        table.name: plan.locate(table, [source.answer(request) for request in table.requests])
+        table.name: plan.locate(table, [_walked(source, request) for request in table.requests])
         for table in plan.tables(product, it)
     }
+
+
+def _walked(source: Image | Talk | Recording, request: plan.Request) -> plan.Reply:
+    """Who does not know the question has no rows."""
+    try:
+        return source.answer(request)
+    except DeviceRefused:
+        return ()
 
 
 def named(fields: Mapping[tuple[Role, str], Any]) -> dict[str, Any]:
@@ -116,7 +140,7 @@ def named(fields: Mapping[tuple[Role, str], Any]) -> dict[str, Any]:
     return found
 
 
-def readings(product: Profile, it: Device, source: Image | Recording) -> dict[str, Any]:
+def readings(product: Profile, it: Device, source: Image | Talk | Recording) -> dict[str, Any]:
     """All fields after one round of reading."""
     now = read_all(product, it, source)
     return named(derive.Deriver(product, it, rows_of(product, it, source)).fields(now, {}))

@@ -4,7 +4,14 @@ import os
 import shutil
 import sys
 
-NEEDED = {"snmpd": "snmpd", "snmpget": "snmp", "snmpset": "snmp", "mbpoll": "mbpoll"}
+NEEDED = {
+    "snmpd": "snmpd",
+    "snmpget": "snmp",
+    "snmpset": "snmp",
+    "/lib/nut/snmp-ups": "nut-snmp",
+    "/lib/nut/nutdrv_qx": "nut-server",
+    "mbpoll": "mbpoll",
+}
 
 
 def main() -> int:

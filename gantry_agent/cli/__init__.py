@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from gantry_agent.faults import ConfigFault
 from gantry_agent.model import AgentError
 from gantry_agent.text import Language, Text, reader_language
 
+FAULTY_SITE_FILE = 78  # sysexits.h EX_CONFIG; the systemd unit does not try again on it
 DEFAULT_FILE = Path("/etc/gantry-agent/gantry.yaml")
 
 _HELP = {
@@ -23,7 +25,17 @@ _HELP = {
     "profiles": Text("列出已知的设备型号", "list the products that are known"),
     "schema": Text("打印配置文件的 JSON Schema（供编辑器使用）", "print the site file's JSON Schema for editors"),
     "state": Text("查看或清除平台下发的设置", "show or reset what the cloud has set"),
-    "outbox": Text("查看等待上传的记录", "show the records waiting to be uploaded"),
+    "outbox": Text(
+        "查看等待上传的记录；gaps：缺了哪些、为什么；outages：何时断网、断在哪里",
+        "show the records waiting to be uploaded; gaps: which are missing, and why; outages: when the cloud could not"
+        " be reached, and which hop failed",
+    ),
+    "probe": Text("读取一个设备：原始报文和逐点数值", "read one device: raw frames, and point by point"),
+    "scan": Text("扫描一条总线上有哪些设备应答", "find out who answers on a bus"),
+    "doctor": Text(
+        "检查总线、接线、上传和时钟，指出问题", "look at buses, wiring, uploads and clock, and say what is wrong"
+    ),
+    "frames": Text("显示一条总线的原始报文", "show the raw frames of a bus"),
 }
 _FILE = Text("配置文件", "the site file")
 _RESET = Text(
@@ -32,7 +44,7 @@ _RESET = Text(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one subcommand; return the exit code (0 good, 1 a fault, 2 wrong usage)."""
+    """Run one subcommand; return the exit code (0 good, 1 a fault, 2 wrong usage, 78 `run` on a faulty site file)."""
     language = reader_language(os.environ)
     arguments = _parser(language).parse_args(argv)
     try:
@@ -43,9 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         count = len(e.faults)
         said = Text(f"配置有 {count} 处错误", f"{count} fault{'s' * (count > 1)} in the configuration")
         print(said.render(language), file=sys.stderr)
+        return FAULTY_SITE_FILE if arguments.command == "run" else 1
+    except BrokenPipeError:  # `gantry-agent profiles | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (AgentError, OSError) as e:
         print(f"gantry-agent: {e}", file=sys.stderr)
-    except (KeyboardInterrupt, BrokenPipeError):
+    except KeyboardInterrupt:
         pass
     return 1
 
@@ -60,6 +75,11 @@ def _parser(language: Language) -> argparse.ArgumentParser:
             sub.add_argument("-c", "--config", type=Path, default=DEFAULT_FILE, help=_FILE.render(language))
         if name == "run":
             sub.add_argument("-v", "--verbose", action="store_true")
+        if name in _QUESTIONS:
+            _ask_for(sub, name, language)
+        if name == "outbox":
+            sub.add_argument("what", nargs="?", choices=("gaps", "outages"))
+            sub.add_argument("--since", type=_span, default="30d", metavar="30d|12h|90m")
         if name == "state":
             sub.add_argument("reset", nargs="*", metavar="reset NAME", help=_RESET.render(language))
     return parser
@@ -71,6 +91,8 @@ def _run(arguments: argparse.Namespace, language: Language) -> int:
     from gantry_agent.cli import logs
 
     logs.set_up(verbose=arguments.verbose)
+    for warning in config.warnings:
+        logging.getLogger("gantry_agent.config").warning("%s", warning.render("en"))
     asyncio.run(agent.run(config))
     return 0
 
@@ -86,6 +108,10 @@ def _check(arguments: argparse.Namespace, language: Language) -> int:
             f"devices: {len(site.devices)}, buses: {len(site.buses)}",
         ).render(language)
     )
+    if config.warnings:
+        print(Text("请再看一下：", "Look again at:").render(language))
+    for warning in config.warnings:
+        print(f"  {warning.render(language)}")
     for line in _caveats(config, language):
         print(line)
     return 0
@@ -135,20 +161,30 @@ def _schema(arguments: argparse.Namespace, language: Language) -> int:
 
 def _state(arguments: argparse.Namespace, language: Language) -> int:
     config = read_config(arguments.config)
+    from gantry_agent.agent import OVERRIDES
     from gantry_agent.cli import kept
 
     words = arguments.reset
     if not words:
-        _print_overrides(config, language)
+        settings = asyncio.run(kept.overrides(config))
+        nothing = Text("平台没有改过设置", "the cloud has set nothing")
+        for said in kept.told_overrides(settings) if settings else [nothing]:
+            print(said.render(language))
         return 0
     names = words[1:]
-    if words[0] != "reset" or not names:
-        print("gantry-agent state [reset NAME …]", file=sys.stderr)
+    if words[0] != "reset" or not names or not set(names) <= OVERRIDES:
+        valid = ", ".join(sorted(OVERRIDES))
+        usage = Text(
+            f"用法：gantry-agent state [reset 名称 …]；可用的名称：{valid}",
+            f"usage: gantry-agent state [reset NAME …]; valid names: {valid}",
+        )
+        print(usage.render(language), file=sys.stderr)
         return 2
     known = asyncio.run(kept.drop(config, names))
     for name in names:
         good = Text(
-            f"{name} 已恢复为配置文件中的值", f"{name}: the site file counts again; restart the agent to apply it"
+            f"{name} 已恢复为配置文件中的值；重启程序后生效",
+            f"{name}: the site file counts again; restart the agent to apply it",
         )
         bad = Text(f"{name} 没有被设置过", f"{name} was not set")
         print((good if name in known else bad).render(language))
@@ -164,11 +200,64 @@ def _print_overrides(config: Config, language: Language) -> None:
 
 def _outbox(arguments: argparse.Namespace, language: Language) -> int:
     config = read_config(arguments.config)
-    from gantry_agent.cli import kept
+    from gantry_agent.cli import kept, ledger
 
-    for line in asyncio.run(kept.outbox(config)):
+    good = True
+    if arguments.what == "gaps":
+        lines, good = asyncio.run(ledger.gaps(config, arguments.since))
+    elif arguments.what == "outages":
+        lines = asyncio.run(ledger.offline(config, arguments.since))
+    else:
+        lines = asyncio.run(kept.outbox(config))
+    for line in lines:
         print(line.render(language))
-    return 0
+    return 0 if good else 1
+
+
+def _span(text: str) -> float:
+    from gantry_agent.cli import ledger
+
+    return ledger.span(text)
+
+
+_QUESTIONS = frozenset({"probe", "scan", "doctor", "frames"})
+_ARGUMENTS = {
+    "device": Text("设备，如 1.meter", "the device, like 1.meter"),
+    "bus": Text("总线名", "the name of the bus"),
+    "units": Text("只扫描这些地址，如 1-32", "only these units, like 1-32"),
+    "thorough": Text("四种功能码都问（慢一倍）", "ask by all four functions (twice as long)"),
+    "latest": Text("显示最近多少帧", "how many of the latest frames"),
+    "json": Text("每行一个 JSON 对象", "one JSON object a line"),
+}
+
+
+def _ask_for(sub: argparse.ArgumentParser, name: str, language: Language) -> None:
+    """Add the arguments of a technician's question."""
+    said = {key: text.render(language) for key, text in _ARGUMENTS.items()}
+    if name == "probe":
+        sub.add_argument("device", metavar="DEVICE", help=said["device"])
+    if name in {"scan", "frames"}:
+        sub.add_argument("bus", metavar="BUS", help=said["bus"])
+    if name == "scan":
+        sub.add_argument("--units", type=_units, metavar="FIRST-LAST", help=said["units"])
+        sub.add_argument("--thorough", action="store_true", help=said["thorough"])
+    if name == "frames":
+        sub.add_argument("--latest", type=int, default=200, metavar="N", help=said["latest"])
+    sub.add_argument("--json", action="store_true", help=said["json"])
+
+
+def _units(text: str) -> list[int]:
+    first, _, last = text.partition("-")
+    return [int(first), int(last or first)]
+
+
+def _question(arguments: argparse.Namespace, language: Language) -> int:
+    config = read_config(arguments.config)
+    from gantry_agent.cli import technician
+
+    keys = ("device", "bus", "units", "thorough", "latest")
+    question = {"ask": arguments.command} | {key: getattr(arguments, key) for key in keys if key in arguments}
+    return technician.run(config, question, language, as_json=arguments.json)
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace, Language], int]] = {
@@ -179,4 +268,5 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace, Language], int]] = {
     "schema": _schema,
     "state": _state,
     "outbox": _outbox,
+    **dict.fromkeys(sorted(_QUESTIONS), _question),
 }

@@ -48,8 +48,12 @@ async def outbox(config: Config, limit: int = 50) -> list[Text]:
         )
     ]
     if counts.oldest_taken_at is not None:
-        hours = (time.time() - counts.oldest_taken_at) / 3600
-        lines.append(Text(f"最早一条等了 {hours:.1f} 小时", f"the oldest has waited for {hours:.1f} h"))
+        minutes = (time.time() - counts.oldest_taken_at) / 60
+        lines.append(
+            Text(f"最早一条等了 {minutes:.0f} 分钟", f"the oldest has waited for {minutes:.0f} min")
+            if minutes < 90
+            else Text(f"最早一条等了 {minutes / 60:.1f} 小时", f"the oldest has waited for {minutes / 60:.1f} h")
+        )
     for one in kept:
         record = one.record
         kind = Text("事件" if record.urgent else "定时", "event" if record.urgent else "status")

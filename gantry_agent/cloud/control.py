@@ -1,9 +1,9 @@
 """The device's side of the interface: /remotecontrol.do on port 3699 (D1 to D8).
 
-The edge: who asks, how often, how slowly, how large, and whether this very body was asked before. What a request must
-be is `protocol`, what it orders is `commands`, doing it is a function that is given. Limits are generous for a cloud
-and small for a stranger: the port stands open on a roadside network. It does not know the store, the buses or the site
-file; the shared code is never logged.
+The edge: who asks, how often, how slowly, how large, and whether this very body was asked before. Who may hold a
+connection is `reception`, what a request must be `protocol`, what it orders `commands`; doing it is a function that is
+given. Limits are generous for a cloud and small for a stranger: the port stands open on a roadside network. It does
+not know the store, the buses or the site file; the shared code is never logged.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import contextlib
 import errno
 import ipaddress
 import logging
+import socket
 import ssl
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -24,12 +25,12 @@ from aiohttp.http import HttpProcessingError
 from gantry_agent.cloud import commands, protocol
 from gantry_agent.cloud.protocol import BINFILE_AUTH, BINFILE_MD5, CONTENT_TYPE, Code, Refusal, Request
 from gantry_agent.cloud.rates import Rates
+from gantry_agent.cloud.reception import BACKLOG, Reception
 from gantry_agent.model import AgentError, Command, Done, Failed, NotYet, Outcome, Partial, Refused, Site, UpdateNow
 
 log = logging.getLogger(__name__)
 
-CONNECTIONS: Final = 64  # a cloud needs one or two; each costs some 50 kB
-KEEPALIVE_S: Final = 15.0  # also ends half a header (aiohttp's own default is an hour)
+KEEPALIVE_S: Final = 5.0  # for a whole header, or the next request (aiohttp's own default is an hour)
 BODY_S: Final = 10.0  # a body of 1 MiB comes through a poor mobile line in that
 COMMAND_S: Final = 30.0  # longer than any confirmation by read-back; beyond it the cloud has hung up
 LINGER_S: Final = 2.0  # for the rest of a body that was answered before it ended
@@ -71,6 +72,22 @@ class CannotListen(AgentError):
     """The port cannot be had; the message names it and says why."""
 
 
+def load_tls(tls: Tls) -> ssl.SSLContext:
+    """Read the files into a server's context; raises CannotListen when they do not do."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    what = f"{tls.cert} with {tls.key}: not a PEM certificate and its unencrypted key"
+    try:
+        context.load_cert_chain(tls.cert, tls.key, password=lambda: "")  # or OpenSSL would ask at the terminal
+        if tls.client_ca is not None:
+            what = f"{tls.client_ca}: no certificate in PEM form"
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(tls.client_ca)
+    except (OSError, ValueError) as fault:  # an SSLError is an OSError
+        why = getattr(fault, "reason", None) or getattr(fault, "strerror", None) or str(fault)
+        raise CannotListen(f"cannot use the TLS files {what} ({why})") from fault
+    return context
+
+
 class Control:
     """Serves the cloud's requests while `run` runs. `now` is the wall clock, for timeStamp."""
 
@@ -98,13 +115,14 @@ class Control:
         self._rates = Rates(settings.requests_per_minute)
         self._executing: dict[str, asyncio.Task[bytes]] = {}
         self._unsaved: OrderedDict[str, bytes] = OrderedDict()
+        self._reception: Reception | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self.port = 0  # the one listened on, once `run` has set `ready`
 
     # --- serving ---
 
     async def run(self, ready: asyncio.Event | None = None) -> None:
-        """Serve until cancelled. Raises CannotListen if the port is not to be had, OSError for unusable TLS files."""
+        """Serve until cancelled. Raises CannotListen if the port is not to be had or the TLS files do not do."""
         app = web.Application(client_max_size=self._settings.body_limit_kb * 1024)
         app.router.add_post(protocol.PATH_CONTROL, self._respond)  # another path 404, another verb 405 (D1)
         runner = web.AppRunner(
@@ -119,42 +137,47 @@ class Control:
         )
         await runner.setup()
         try:
-            await self._serve(await self._listen(runner), ready)
+            assert runner.server is not None
+            tls = None if self._settings.tls is None else load_tls(self._settings.tls)
+            self._reception = Reception(runner.server, self._lets_in, tls, self._keepalive_s)
+            await self._serve(await self._listen(), ready)
         finally:
             await runner.cleanup()
 
-    async def _serve(self, server: asyncio.Server, ready: asyncio.Event | None) -> None:
+    async def _serve(self, listening: tuple[socket.socket, ...], ready: asyncio.Event | None) -> None:
+        assert self._reception is not None
         async with asyncio.TaskGroup() as self._tasks:
+            accepting = [self._tasks.create_task(self._reception.accept(each, self._tasks)) for each in listening]
             try:
-                await server.start_serving()
-                self.port = server.sockets[0].getsockname()[1]
+                self.port = listening[0].getsockname()[1]
                 log.info("listening on %s, port %d", self._settings.listen, self.port)
                 if ready is not None:
                     ready.set()
                 await asyncio.get_running_loop().create_future()
             finally:
-                server.close()
+                for task in accepting:
+                    task.cancel()
+                for each in listening:
+                    each.close()
                 if self._executing:
                     await asyncio.wait(set(self._executing.values()), timeout=GRACE_S)
 
-    async def _listen(self, runner: web.AppRunner) -> asyncio.Server:
-        made = runner.server
-        assert made is not None
-
-        def connect() -> asyncio.Protocol:
-            return made() if len(made.connections) < CONNECTIONS else _Turned()
-
+    async def _listen(self) -> tuple[socket.socket, ...]:
         host, port = _address(self._settings.listen)
-        tls = None if self._settings.tls is None else _tls_context(self._settings.tls)
-        patience_s = None if tls is None else self._body_s
-        loop = asyncio.get_running_loop()
         try:
-            return await loop.create_server(
-                connect, host, port, ssl=tls, ssl_handshake_timeout=patience_s, start_serving=False
-            )
+            # Only for its sockets, one for each address of the host; whom they let in is not left to it.
+            server = await asyncio.get_running_loop().create_server(asyncio.Protocol, host, port, start_serving=False)
+            listening = tuple(each.dup() for each in server.sockets)
+            server.close()
+            for each in listening:
+                each.listen(BACKLOG)
         except OSError as fault:
             why = "the port is already in use" if fault.errno == errno.EADDRINUSE else fault.strerror or str(fault)
             raise CannotListen(f"cannot listen on {self._settings.listen}: {why}") from fault
+        return listening
+
+    def _lets_in(self, address: str) -> bool:
+        return self._allowed(_plain(address))
 
     async def _respond(self, request: web.Request) -> web.Response:
         address = _plain(request.remote or "")
@@ -168,7 +191,9 @@ class Control:
             log.info("%s broke off in the middle of a body: %s", address, fault)
             return _hang_up(400)
         headers = request.headers
-        told = await self._guard(self._judge(address, body, headers.get(BINFILE_MD5), headers.get(BINFILE_AUTH)))
+        assert self._reception is not None
+        with self._reception.busy(request.protocol):
+            told = await self._guard(self._judge(address, body, headers.get(BINFILE_MD5), headers.get(BINFILE_AUTH)))
         return web.Response(body=told, headers={"Content-Type": CONTENT_TYPE})
 
     async def _guard(self, work: Awaitable[bytes]) -> bytes:
@@ -316,14 +341,6 @@ class Control:
                 self._unsaved.popitem(last=False)
 
 
-class _Turned(asyncio.Protocol):
-    """A connection beyond the cap: closed at once."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        transport.abort()
-
-
 def _http_log() -> logging.Logger:
     """Where aiohttp tells of what is not HTTP: one short line for each, as the port is open to every scanner."""
     http = logging.getLogger(f"{__name__}.http")
@@ -380,12 +397,3 @@ def _address(listen: str) -> tuple[str, int]:
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise CannotListen(f"cannot listen on {listen!r}: not HOST:PORT")
     return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def _tls_context(tls: Tls) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(tls.cert, tls.key)
-    if tls.client_ca is not None:
-        context.verify_mode = ssl.CERT_REQUIRED
-        context.load_verify_locations(tls.client_ca)
-    return context

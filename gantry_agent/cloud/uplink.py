@@ -6,19 +6,25 @@ or when it can never pass, and one that fails where others pass must not stand i
 
 A connection that breaks before the answer leaves the outcome unknown. The record is sent again: the cloud sees the
 same body with the same timeStamp, which is the 重传 that the source names.
+
+When not even a connection can be had, the back-off is spent knocking: a bare TCP connection every few seconds, so that
+the first status follows the link's return at once, while a cloud that answers badly is left alone for the whole wait.
 """
 
 import asyncio
 import logging
 import random
+import socket
 import ssl
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
+from urllib.parse import urlsplit
 
 import aiohttp
 
+from gantry_agent.cloud import hops
 from gantry_agent.cloud.protocol import CONTENT_TYPE, Fate, Verdict, judge, sign
 from gantry_agent.model import Channel, Record
 
@@ -28,6 +34,9 @@ ANSWER_LIMIT: Final = 64 * 1024  # an answer has 50 bytes; a portal that answers
 REUSE_S: Final = 15.0  # mobile networks forget a silent connection sooner than either end notices
 HELD: Final = 32  # records held back at a time; more would only mean that the cloud as a whole is in trouble
 NO_ANSWER: Final = "no answer"
+REFUSALS: Final = 3  # in a row of one record, with an answer: then another is tried, in case it is the record
+ENVIRONMENT: Final = "environment"  # as `proxy`: http_proxy, https_proxy and no_proxy count
+JITTER: Final = 0.5  # of the spacing, on top of it: gantries that came back together do not stay in step
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +54,26 @@ class Pace:
     spacing_s: float = 0.2  # between statuses, so that a backlog is no flood
     hold_s: float = 600.0  # a record that fails where others pass
     idle_s: float = 60.0  # a look at the outbox without being woken
+    knock_s: float = 2.5  # between bare connections while there is no way to the cloud
+    knock_limit_s: float = 1.5
 
 
 @dataclass(frozen=True, slots=True)
 class UplinkState:
-    """How a channel fares, for the page. Instants are Unix seconds; `code` and `msg` are of the last answer."""
+    """How a channel fares, for the page. Instants are Unix seconds; `code` and `msg` are of the last answer.
+
+    `hop` is what fails now; `clock_offset_s` how far the cloud's clock is ahead by its last Date header, and
+    `wrong_clock` whose clock 1003 is about (`ours`, `theirs`, `neither`), empty while there is no 1003.
+    """
 
     connected: bool | None = None  # None before the first attempt
     failing_since: float | None = None
     code: str = ""
     msg: str = ""
     delivered_at: float | None = None
+    hop: str = ""
+    clock_offset_s: float | None = None
+    wrong_clock: str = ""
 
 
 class Outbox(Protocol):
@@ -65,6 +83,8 @@ class Outbox(Protocol):
     async def newest_record(self, channel: Channel, skip: Collection[int] = ()) -> Record | None: ...
     async def delivered(self, number: int) -> None: ...
     async def set_aside(self, number: int, code: str, answer: str) -> None: ...
+    async def trouble(self, channel: Channel, at: float, hop: str, said: str) -> None: ...
+    async def over(self, channel: Channel, at: float) -> None: ...
 
 
 @dataclass(slots=True)
@@ -92,13 +112,19 @@ class _Line:
     tried_at: float = float("-inf")
     tried_url: str = ""
     answered_at: float = float("-inf")
+    spacing_s: float = 0.0
+    refused: int = 0  # the record that failed last, and how often in a row
+    refusals: int = 0
+    hop: str = ""  # at which the last attempt failed
+    said: str = ""
+    noted: str | None = None  # the hop in the table of outages; None: perhaps one of a process before this
 
 
 class Uplink:
     """The way to the cloud; `run` once per channel.
 
     `target` gives a channel's address at each attempt. `now` is the wall clock, for `state` only. `on_verdict` hears
-    of every attempt. `tls` replaces the system's trusted authorities for https.
+    of every attempt. `tls` replaces the system's trusted authorities for https. `proxy` is a URL, or `environment`.
     """
 
     def __init__(
@@ -110,6 +136,7 @@ class Uplink:
         now: Callable[[], float] = time.time,
         on_verdict: Callable[[Record, Verdict], None] | None = None,
         tls: ssl.SSLContext | None = None,
+        proxy: str | None = None,
         pace: Pace | None = None,
     ) -> None:
         self._outbox = outbox
@@ -118,6 +145,7 @@ class Uplink:
         self._now = now
         self._on_verdict = on_verdict
         self._tls = tls
+        self._proxy = proxy
         self._pace = pace or Pace()
         self._lines: dict[Channel, _Line] = {"computer": _Line("computer"), "cabinet": _Line("cabinet")}
 
@@ -138,7 +166,7 @@ class Uplink:
                 if record is None:
                     await _wait(line.woken, self._idle_s(line))
                     continue
-                early_s = line.answered_at + self._pace.spacing_s - asyncio.get_running_loop().time()
+                early_s = line.answered_at + line.spacing_s - asyncio.get_running_loop().time()
                 if early_s > 0 and not record.urgent:
                     await _wait(line.woken, early_s)  # and look again: an alarm may have come meanwhile
                     continue
@@ -146,6 +174,7 @@ class Uplink:
                 await self._absorb(line, record, verdict)
                 if self._on_verdict is not None:
                     self._on_verdict(record, verdict)
+                await self._note(line)
                 if line.failures:
                     await self._back_off(line, slow=verdict.fate is Fate.RETRY_SLOWLY)
 
@@ -158,7 +187,9 @@ class Uplink:
             timeout=aiohttp.ClientTimeout(pace.total_s, sock_connect=pace.connect_s, sock_read=pace.read_s),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"Content-Type": CONTENT_TYPE, "Accept-Encoding": "identity", "User-Agent": "gantry-agent"},
-            trust_env=False,  # a proxy meant for a technician's shell is not the way to the cloud
+            # a proxy meant for a technician's shell is not the way to the cloud, unless the site file says so
+            trust_env=self._proxy == ENVIRONMENT,
+            proxy=self._proxy if self._proxy != ENVIRONMENT else None,
         )
 
     # --- whose turn ---
@@ -195,10 +226,26 @@ class Uplink:
                 except (aiohttp.ServerDisconnectedError, ConnectionResetError, BrokenPipeError):
                     log.debug("the connection to %s was dead; trying a new one", line.tried_url)
             return await self._post(session, line, record)
-        except TimeoutError:
-            return Verdict(Fate.RETRY, NO_ANSWER, "timeout")
-        except (aiohttp.ClientError, OSError) as fault:
-            return Verdict(Fate.RETRY, NO_ANSWER, f"{type(fault).__name__}: {fault}"[:200])
+        except (aiohttp.ClientError, OSError) as fault:  # a TimeoutError is an OSError
+            said = "timeout" if isinstance(fault, TimeoutError) else f"{type(fault).__name__}: {fault}"[:200]
+            line.hop, line.said = await self._hop(line, fault)
+            return Verdict(Fate.RETRY, NO_ANSWER, said)
+
+    async def _hop(self, line: _Line, fault: OSError | aiohttp.ClientError) -> tuple[str, str]:
+        """Which hop a fault is of, after a look at the kernel's own wires where there was no connection."""
+        hop, said = hops.of_fault(fault), hops.in_short(fault)
+        slow_tls = hop == hops.TCP and isinstance(fault, TimeoutError) and line.tried_url.startswith("https:")
+        if slow_tls and await self._knock(line):  # the library's limit is on TCP and TLS together
+            hop = hops.TLS
+        if hop in hops.BELOW_TLS:
+            address = await _resolve(self._next_hop(line.tried_url)) if hop != hops.DNS else None
+            hop, said = hops.Network.read().failing(address) or (hop, said)
+        return hop, said
+
+    def _next_hop(self, url: str) -> tuple[str, int]:
+        """Whom to connect to: the cloud, or the proxy before it."""
+        parts = urlsplit(self._proxy if self._proxy and self._proxy != ENVIRONMENT else url)
+        return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
     async def _post(self, session: aiohttp.ClientSession, line: _Line, record: Record) -> Verdict:
         headers = sign(record.body, self._auth)
@@ -208,7 +255,12 @@ class Uplink:
             while len(said) < ANSWER_LIMIT and (part := await response.content.read(ANSWER_LIMIT - len(said))):
                 said += part
             line.answered_at = asyncio.get_running_loop().time()
-            return judge(response.status, said)
+            line.spacing_s = self._pace.spacing_s * random.uniform(1, 1 + JITTER)
+            verdict = judge(response.status, said)
+            line.hop, line.said = hops.of_answer(verdict), f"{verdict.code} {verdict.msg}".strip()
+            offset_s = hops.clock_offset(response.headers.get("Date"), self._now())
+            line.state = replace(line.state, clock_offset_s=offset_s)
+            return verdict
 
     # --- what follows ---
 
@@ -227,7 +279,7 @@ class Uplink:
                 # A later record has passed, so it is not our clock: this one is too old for the cloud (D16).
                 await self._set_aside(line, record, verdict)
                 self._works(line)
-            case Fate.RETRY_OTHERS_FIRST if number in line.held and line.held[number].proven:
+            case Fate.RETRY_OTHERS_FIRST | Fate.RETRY | Fate.RETRY_SLOWLY if self._is_proven(line, number, verdict):
                 hold = line.held[number]
                 hold.until = asyncio.get_running_loop().time() + self._pace.hold_s
                 if not hold.told:
@@ -238,7 +290,28 @@ class Uplink:
                 self._hold(line, number)
                 self._fails(line, verdict)
             case Fate.RETRY | Fate.RETRY_SLOWLY:
+                line.refusals = line.refusals + 1 if line.refused == number else 1
+                line.refused = number
+                if line.refusals >= REFUSALS and verdict.code != NO_ANSWER:
+                    self._hold(line, number)
                 self._fails(line, verdict)
+
+    async def _note(self, line: _Line) -> None:
+        """Keep the table of outages: which hop fails, and that it is over."""
+        hop = line.hop if line.failures else ""
+        line.state = replace(line.state, hop=hop)
+        if hop == line.noted:
+            return
+        if hop:
+            await self._outbox.trouble(line.channel, self._now(), hop, line.said)
+        else:
+            await self._outbox.over(line.channel, self._now())
+        line.noted = hop
+
+    @staticmethod
+    def _is_proven(line: _Line, number: int, verdict: Verdict) -> bool:
+        """Tell whether it must be this record, as others have passed since it failed first."""
+        return verdict.code != NO_ANSWER and number in line.held and line.held[number].proven
 
     async def _set_aside(self, line: _Line, record: Record, verdict: Verdict) -> None:
         log.warning(
@@ -269,7 +342,7 @@ class Uplink:
             log.info("uploads of %s status work again, after %.0f s", line.channel, lasted_s)
         line.failures = 0
         line.told.clear()
-        line.state = replace(line.state, connected=True, failing_since=None)
+        line.state = replace(line.state, connected=True, failing_since=None, wrong_clock="")
 
     def _fails(self, line: _Line, verdict: Verdict) -> None:
         """Count a failure, and say so when it begins; what a person must mend is said loudly, once each."""
@@ -278,6 +351,11 @@ class Uplink:
             line.state = replace(line.state, failing_since=self._now())
         line.failures += 1
         line.state = replace(line.state, connected=verdict.code != NO_ANSWER)
+        if verdict.fate is Fate.RETRY_CLOCK:
+            whose, told = hops.whose_clock(line.state.clock_offset_s, self._now())
+            line.state = replace(line.state, wrong_clock=whose)
+            line.said = f"{line.said}; {told}"
+            verdict = replace(verdict, msg=f"{verdict.msg} ({told})")
         loud = verdict.fate in {Fate.RETRY_SLOWLY, Fate.RETRY_CLOCK}
         if verdict.fate not in line.told and (loud or line.failures == 1):
             line.told.add(verdict.fate)
@@ -294,14 +372,36 @@ class Uplink:
         else:
             delay_s = random.uniform(0, min(pace.longest_s, pace.first_s * doubled))
         until = loop.time() + delay_s
+        knocks = line.hop in hops.BELOW_TLS
         while (left_s := until - loop.time()) > 0:
-            if not await _wait(line.woken, left_s):
+            if not await _wait(line.woken, min(left_s, pace.knock_s) if knocks else left_s):
+                if knocks and until - loop.time() > 0 and not await self._knock(line):
+                    continue
                 return
             line.woken.clear()
             if not slow or self._target(line.channel) != line.tried_url:
                 break
         if (early_s := line.tried_at + pace.wake_gap_s - loop.time()) > 0:
             await asyncio.sleep(early_s)
+
+    async def _knock(self, line: _Line) -> bool:
+        """Tell whether a connection can be had again."""
+        try:
+            async with asyncio.timeout(self._pace.knock_limit_s):
+                _, writer = await asyncio.open_connection(*self._next_hop(self._target(line.channel)))
+        except (OSError, ValueError):
+            return False
+        writer.transport.abort()
+        return True
+
+
+async def _resolve(place: tuple[str, int]) -> str | None:
+    """An IPv4 address of a host that was just reached for; None if it has none."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(*place, family=socket.AF_INET, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return None
+    return str(found[0][4][0])
 
 
 async def _wait(event: asyncio.Event, longest_s: float) -> bool:

@@ -108,7 +108,7 @@ def _check_ids(given: schema.Device, counts: Mapping[str, int]) -> list[Problem]
             text = Text(f"此设备没有可编号的 {member}{tail.zh}", f"this device has no {member} to number{tail.en}")
             problems.append((("ids", member), text, True))
         elif not ids or len(set(ids)) != len(ids):
-            text = Text("编号不能为空，也不能重复", "the ids must not be empty and no id may be counted twice")
+            text = Text("编号不能为空，也不能重复", "the ids must not be empty, and no id given twice")
             problems.append((("ids", member), text, True))
     return problems
 

@@ -4,20 +4,65 @@ Validation, the editor's JSON Schema (`gantry-agent schema`) and the commented s
 Only the shape is here; what must agree between two places of the file is `site`'s matter.
 """
 
+import ipaddress
+import re
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
+
+
+def _check_host(host: str) -> str:
+    """Refuse what can only be meant as an address and is none, like 192.168.1.300."""
+    if re.fullmatch(r"[\d.]+", host) or ":" in host:
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            raise PydanticCustomError("host_address", "{host} is no IP address", {"host": host}) from None
+    return host
+
+
+def _check_host_alone(host: str) -> str:
+    if found := re.fullmatch(r"([^:]+):(\d+)", host):
+        raise PydanticCustomError("host_with_port", "give the port by itself", {"port": found[2]})
+    return _check_host(host)
+
+
+def _check_port(port: str) -> None:
+    if not 0 < int(port) < 65536:
+        raise PydanticCustomError("port_range", "port {port} is out of range", {"port": port})
+
+
+def _check_address(address: str) -> str:
+    host, _, port = address.rpartition(":")
+    _check_port(port)
+    _check_host(host.removeprefix("[").removesuffix("]"))
+    return address
+
+
+def _check_url(url: str) -> str:
+    if port := re.search(r":(\d+)$", urlsplit(url).netloc):
+        _check_port(port[1])
+    if url != "environment":
+        _check_host(urlsplit(url).hostname or "")
+    return url
+
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,31}$")]
 GantryId = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9]{0,19}$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
-Address = Annotated[str, StringConstraints(pattern=r"^(\[[0-9A-Fa-f:]+\]|[^:\s]+):\d{1,5}$")]
-Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/\S*)?$")]
+Address = Annotated[
+    str, StringConstraints(pattern=r"^(\[[0-9A-Fa-f:]+\]|[^:\s]+):\d{1,5}$"), AfterValidator(_check_address)
+]
+Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/\S*)?$"), AfterValidator(_check_url)]
+ProxyUrl = Annotated[str, StringConstraints(pattern=r"^(environment|http://[^\s/]+/?)$"), AfterValidator(_check_url)]
 Secret = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 FilePath = Annotated[str, StringConstraints(min_length=1)]
-Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9.:_-]*$")]
+RootedPath = Annotated[str, StringConstraints(pattern=r"^/")]  # the daemon has no folder of its own to count from
+Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9.:_-]*$"), AfterValidator(_check_host_alone)]
 Number = Annotated[int, Field(ge=1, le=999)]
+AlarmText = Annotated[str, StringConstraints(pattern=r"^[^,\x00-\x1f\x7f]{1,40}$")]  # commas join texts (§3.1.2)
 ShortSeconds = Annotated[float, Field(gt=0, le=3600)]
 
 
@@ -37,6 +82,11 @@ class Cloud(Part):
     auth: Secret | None = None
     auth_file: FilePath | None = None
     interval_s: Annotated[int, Field(ge=10, le=86400)] = 600
+    backlog_per_minute: Annotated[int, Field(ge=1, le=6000)] = 300  # older statuses after an outage, at most
+    ca_file: FilePath | None = None
+    client_cert: FilePath | None = None
+    client_key: FilePath | None = None
+    proxy: ProxyUrl | None = None
 
 
 class Tls(Part):
@@ -55,7 +105,8 @@ class Control(Part):
 
 
 class Storage(Part):
-    path: FilePath = "/var/lib/gantry-agent"
+    path: RootedPath = "/var/lib/gantry-agent"
+    max_age_days: Annotated[int, Field(ge=1, le=3650)] = 90  # records older than that are lost, and counted
 
 
 class Polling(Part):
@@ -73,7 +124,7 @@ class _Line(Part):
 
 class SerialBus(_Line):
     type: Literal["serial"]
-    port: FilePath
+    port: RootedPath
 
 
 class SerialTcpBus(_Line):
@@ -178,6 +229,16 @@ class Doors(Part):
     back: DoorSide | None = None
     unlock_window_s: ShortSeconds = 10.0
     siren: Name | None = None
+    beacon: Name | None = None
+
+
+class Alarm(Part):
+    point: str  # member.field, or member[number].field for one of several
+    above: float | None = None
+    below: float | None = None
+    clear: float
+    for_s: Annotated[float, Field(ge=0, le=86400)] = 10.0
+    text: AlarmText
 
 
 class Cabinet(Part):
@@ -185,6 +246,16 @@ class Cabinet(Part):
     devices: dict[Name, Device] = {}
     outputs: dict[Name, Output] = {}
     doors: Doors = Doors()
+    alarms: list[Alarm] = []
+
+
+class Events(Part):
+    flap_changes: Annotated[int, Field(ge=1, le=20)] = 3  # pushed within hold_down_s; what changes more often is held
+    hold_down_s: Annotated[float, Field(ge=1, le=3600)] = 30.0
+
+
+class Traps(Part):
+    listen: Address = "0.0.0.0:162"
 
 
 class SiteFile(Part):
@@ -195,6 +266,8 @@ class SiteFile(Part):
     control: Control = Control()
     storage: Storage = Storage()
     polling: Polling = Polling()
+    events: Events = Events()
+    traps: Traps | None = None
     buses: dict[Name, AnyBus] = {}
     computers: list[AnyComputer] = []
     cabinets: list[Cabinet] = []

@@ -5,31 +5,47 @@ site file, the profiles it names and the secret files it names, nothing else: no
 """
 
 import ipaddress
+import ssl
 import zoneinfo
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gantry_agent.cloud.control import ControlSettings, Tls
-from gantry_agent.config import roles, schema
+from gantry_agent.cloud.control import ControlSettings, Tls, load_tls
+from gantry_agent.config import advice, alarms, crosscheck, roles, schema
+from gantry_agent.config.buses import LOCAL_BUS, read_buses
+from gantry_agent.config.certificates import upload_tls
+from gantry_agent.config.complaints import Complaints
 from gantry_agent.config.shape import read_shape
 from gantry_agent.faults import ConfigFault, Document, Fault, Path_, read_document, suggest
 from gantry_agent.field import profile as profiles
 from gantry_agent.field.profile import Profile
-from gantry_agent.model import Bus, Cabinet, Computer, Device, Door, MappedPoint, Output, Role, Site, Value
-from gantry_agent.text import Text
+from gantry_agent.model import (
+    AgentError,
+    Bus,
+    Cabinet,
+    Computer,
+    Device,
+    Door,
+    MappedPoint,
+    Output,
+    Role,
+    Site,
+    Threshold,
+    Value,
+)
 from gantry_agent.vocabulary import COMPUTER
 
 SHIPPED_PROFILES = Path(__file__).parent.parent / "profiles"
 SITE_PROFILES = Path("/etc/gantry-agent/profiles")  # wins by name over the shipped ones
 
-LOCAL_BUS = "local"
 _SPEAKS: Mapping[str, frozenset[str]] = {
     "modbus": frozenset({"serial", "serial-tcp", "modbus-tcp"}),
     "snmp": frozenset({"snmp"}),
     "host": frozenset({"host"}),
+    "megatec": frozenset({"serial", "serial-tcp"}),
+    "ydt1363": frozenset({"serial", "serial-tcp"}),
 }
-_SECRETS = ("community", "write_community", "auth_key", "priv_key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +53,9 @@ class CloudSettings:
     server: str
     interval_s: int
     auth: str = field(repr=False)
+    backlog_per_minute: int = 300
+    tls: ssl.SSLContext | None = field(default=None, compare=False)  # None: the system's trusted authorities
+    proxy: str | None = field(default=None, repr=False)  # may hold a password
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +66,11 @@ class Config:
     cloud: CloudSettings
     control: ControlSettings
     storage: Path
+    max_age_days: int
+    traps: str | None  # where SNMP traps are listened for, address:port
     profiles: Mapping[str, Profile] = field(hash=False)  # by device key
     filled: Mapping[str, frozenset[tuple[Role, str]]] = field(hash=False)  # by device key
+    warnings: tuple[Fault, ...] = ()  # what runs but is probably not meant
 
 
 def read_config(path: Path, folders: Sequence[Path] = (SITE_PROFILES, SHIPPED_PROFILES)) -> Config:
@@ -57,23 +79,25 @@ def read_config(path: Path, folders: Sequence[Path] = (SITE_PROFILES, SHIPPED_PR
     shape, faults = read_shape(document)
     reader = _Reader(document, shape, folders)
     config = reader.build()
-    if faults or reader.faults:
-        raise ConfigFault([*faults, *reader.faults])
-    return config
+    if faults or reader.complaints.found:
+        raise ConfigFault([*faults, *reader.complaints.found])
+    doubts = advice.doubts(reader.whole(config.site.devices, config.profiles, config.filled), folders)
+    warnings = [document.fault(path, text, at_key=key) for path, text, key in doubts]
+    return replace(config, warnings=tuple(sorted(warnings, key=lambda one: (one.line, one.column))))
 
 
 class _Reader:
     """One pass over one file, collecting faults instead of stopping at the first."""
 
     def __init__(self, document: Document, shape: schema.SiteFile, folders: Sequence[Path]) -> None:
-        self.document, self.shape, self.folders = document, shape, folders
-        self.faults: list[Fault] = []
+        self.shape, self.folders = shape, folders
+        self.complaints = Complaints(document)
         self._profiles: dict[str, Profile | None] = {}
         self._where: dict[str, Path_] = {}  # of each device, by key
 
     def build(self) -> Config:
         shape = self.shape
-        buses = self._buses()
+        buses = read_buses(shape, self.complaints)
         self._timezone()
         devices: dict[str, Device] = {}
         computers = self._computers(buses, devices)
@@ -82,8 +106,9 @@ class _Reader:
             buses[LOCAL_BUS] = Bus(LOCAL_BUS, "host", {})
         used = {key: known for key, device in devices.items() if (known := self._profiles[device.profile])}
         filled = {key: roles.filled(devices[key], used[key]) for key in used}
-        self._addresses(devices)
-        self._filled_twice(devices, filled)
+        for path, text, at_key in crosscheck.problems(self.whole(devices, used, filled)):
+            self.complaints.add(path, text.zh, text.en, at_key=at_key)
+        cabinets = tuple(self._alarms(i, cabinet, filled) for i, cabinet in enumerate(cabinets))
         polling = shape.polling
         site = Site(
             gantry_id=shape.gantry.id,
@@ -95,128 +120,89 @@ class _Reader:
             misses=polling.misses,
             fast_s=polling.fast_s,
             slow_s=polling.slow_s,
+            flap_changes=shape.events.flap_changes,
+            hold_down_s=shape.events.hold_down_s,
         )
-        return Config(site, self._cloud(), self._control(), Path(shape.storage.path), used, filled)
+        return Config(
+            site,
+            self._cloud(),
+            self._control(),
+            Path(shape.storage.path),
+            shape.storage.max_age_days,
+            self._traps(),
+            used,
+            filled,
+        )
 
-    def _fault(self, path: Path_, zh: str, en: str) -> None:
-        self.faults.append(self.document.fault(path, Text(zh, en)))
-
-    def _written(self, name: str, *path: str | int) -> bool:
-        """Tell whether the file has this entry, be it faulty itself: then a reference to it is no fault of its own."""
-        node = self.document.root
-        for key in path:
-            try:
-                node = node[key]
-            except (KeyError, IndexError, TypeError):
-                return False
-        return isinstance(node, Mapping) and name in node
+    def whole(
+        self,
+        devices: Mapping[str, Device],
+        known: Mapping[str, Profile],
+        filled: Mapping[str, frozenset[tuple[Role, str]]],
+    ) -> crosscheck.Whole:
+        return crosscheck.Whole(self.shape, self.complaints, devices, known, filled, self._where)
 
     # --- single parts
 
     def _timezone(self) -> None:
         name = self.shape.gantry.timezone
         if name not in zoneinfo.available_timezones():
-            tail = suggest(name, [z for z in zoneinfo.available_timezones() if z.startswith("Asia/")])
-            self._fault(("gantry", "timezone"), f"没有时区 {name}{tail.zh}", f"there is no time zone {name}{tail.en}")
+            zones = [zone for zone in zoneinfo.available_timezones() if zone.startswith("Asia/")]
+            tail = suggest(name, zones, first="Asia/Shanghai", cutoff=0.8)  # Asia/Beijing is no typing error of Beirut
+            self.complaints.add(
+                ("gantry", "timezone"), f"没有时区 {name}{tail.zh}", f"there is no time zone {name}{tail.en}"
+            )
 
     def _cloud(self) -> CloudSettings:
         cloud = self.shape.cloud
-        auth = self._secret(("cloud",), "auth", cloud.auth, cloud.auth_file, required=True)
-        return CloudSettings(cloud.server, cloud.interval_s, auth or "")
+        auth = self.complaints.secret(("cloud",), "auth", cloud.auth, cloud.auth_file, required=True)
+        return CloudSettings(
+            server=cloud.server,
+            interval_s=cloud.interval_s,
+            auth=auth or "",
+            backlog_per_minute=cloud.backlog_per_minute,
+            tls=upload_tls(cloud, self.complaints),
+            proxy=cloud.proxy,
+        )
 
     def _control(self) -> ControlSettings:
         control = self.shape.control
-        port = control.listen.rpartition(":")[2]
-        if not 0 < int(port) < 65536:
-            self._fault(("control", "listen"), f"端口 {port} 应在 1–65535", f"port {port} must be from 1 to 65535")
         for i, text in enumerate(control.allow):
             try:
                 ipaddress.ip_network(text, strict=False)
             except ValueError:
-                self._fault(
+                self.complaints.add(
                     ("control", "allow", i),
                     f"{text} 不是地址或网段，例如 10.0.0.5 或 10.0.0.0/8",
                     f"{text} is neither an address nor a network, like 10.0.0.5 or 10.0.0.0/8",
                 )
         tls = control.tls
-        for name in ("cert", "key", "client_ca"):
-            if tls and (file := getattr(tls, name)):
-                self._readable(("control", "tls", name), Path(file))
+        files = Tls(Path(tls.cert), Path(tls.key), Path(tls.client_ca) if tls.client_ca else None) if tls else None
+        named = [(name, Path(file)) for name in ("cert", "key", "client_ca") if tls and (file := getattr(tls, name))]
+        texts = [self.complaints.readable(("control", "tls", name), file) for name, file in named]
+        if files and None not in texts:
+            try:
+                load_tls(files)
+            except AgentError as fault:
+                self.complaints.add(
+                    ("control", "tls"),
+                    f"TLS 文件不能使用（应为 PEM 证书及与之配对的未加密私钥）：{fault}",
+                    str(fault),
+                    at_key=True,
+                )
         return ControlSettings(
             listen=control.listen,
             allow=tuple(control.allow),
             clock_tolerance_s=control.clock_tolerance_s,
             requests_per_minute=control.requests_per_minute,
             body_limit_kb=control.body_limit_kb,
-            tls=Tls(Path(tls.cert), Path(tls.key), Path(tls.client_ca) if tls.client_ca else None) if tls else None,
+            tls=files,
         )
 
-    def _secret(
-        self, path: Path_, name: str, value: str | None, file: str | None, *, required: bool = False
-    ) -> str | None:
-        """Take a secret from the file itself or from the file it names; never both."""
-        if value is not None and file is not None:
-            self._fault(
-                (*path, f"{name}_file"), f"{name} 与 {name}_file 只能二选一", f"give {name} or {name}_file, not both"
-            )
-        if file is not None:
-            text = self._readable((*path, f"{name}_file"), Path(file))
-            if text is not None and not text.strip():
-                self._fault((*path, f"{name}_file"), f"文件 {file} 为空", f"the file {file} is empty")
-            return text.strip() if text else None
-        if value is None and required:
-            self._fault(path, f"缺少 {name} 或 {name}_file", f"{name} or {name}_file is required and missing")
-        return value
-
-    def _readable(self, path: Path_, file: Path) -> str | None:
-        try:
-            return file.read_text(encoding="utf-8")
-        except OSError as e:
-            self._fault(path, f"无法读取文件 {file}：{e.strerror}", f"cannot read the file {file}: {e.strerror}")
-        except UnicodeDecodeError:
-            self._fault(path, f"文件 {file} 不是 UTF-8 文本", f"cannot read the file {file}: it is not UTF-8 text")
-        return None
-
-    # --- buses
-
-    def _buses(self) -> dict[str, Bus]:
-        buses: dict[str, Bus] = {}
-        ports: dict[tuple[str, ...], str] = {}
-        for name, given in self.shape.buses.items():
-            path: Path_ = ("buses", name)
-            if name == LOCAL_BUS:
-                self._fault(path, "local 是本机的保留名", "the name local is reserved for this host")
-            settings: dict[str, Value | None] = given.model_dump(exclude={"type"})
-            for secret in _SECRETS:
-                if secret in settings:
-                    value, file = settings[secret], settings.pop(f"{secret}_file")
-                    settings[secret] = self._secret(
-                        path, secret, str(value) if value else None, str(file) if file else None
-                    )
-            if isinstance(given, schema.SnmpBus):
-                settings["version"] = str(given.version)
-                self._check_snmp(path, given)
-            port = ("tty", str(given.port)) if isinstance(given, schema.SerialBus) else (given.host, str(given.port))
-            if (other := ports.setdefault(port, name)) != name:
-                shown = ":".join(port).removeprefix("tty:")
-                self._fault(
-                    (*path, "port"), f"{shown} 已被总线 {other} 使用", f"{shown} is used by bus {other} already"
-                )
-            buses[name] = Bus(name, given.type, settings)
-        return buses
-
-    def _check_snmp(self, path: Path_, bus: schema.SnmpBus) -> None:
-        if str(bus.version) == "3":
-            if not bus.user:
-                self._fault(path, "SNMP v3 需要 user", "SNMP version 3 needs a user")
-            for protocol, key in (("auth_protocol", "auth_key"), ("priv_protocol", "priv_key")):
-                has_key = bool(getattr(bus, key) or getattr(bus, f"{key}_file"))
-                if bool(getattr(bus, protocol)) != has_key:
-                    self._fault(path, f"{protocol} 与 {key} 应同时给出", f"give {protocol} and {key} together")
-            if bus.priv_protocol and not bus.auth_protocol:
-                self._fault(path, "加密需要先有认证 auth_protocol", "privacy needs authentication: give auth_protocol")
-        elif not (bus.community or bus.community_file):
-            self._fault(path, f"SNMP v{bus.version} 需要 community", f"SNMP version {bus.version} needs a community")
+    def _traps(self) -> str | None:
+        if self.shape.traps is None:
+            return None
+        return self.shape.traps.listen
 
     # --- devices
 
@@ -228,27 +214,30 @@ class _Reader:
                 try:
                     self._profiles[name] = profiles.load(name, self.folders)
                 except ConfigFault as e:
-                    self.faults += e.faults
+                    self.complaints.found += e.faults
                     return None
         found = self._profiles[name]
         if found is None and name not in profiles.names(self.folders):
             tail = suggest(name, profiles.names(self.folders), most=40)
-            self._fault(path, f"没有设备型号 {name}{tail.zh}", f"there is no profile {name}{tail.en}")
+            self.complaints.add(path, f"没有设备型号 {name}{tail.zh}", f"there is no profile {name}{tail.en}")
         return found
 
     def _bus_of(self, name: str, profile: Profile | None, buses: Mapping[str, Bus], path: Path_) -> None:
         if name not in buses:
-            if self._written(name, "buses"):
+            if self.complaints.written(name, "buses"):
                 return
             tail = suggest(name, buses)
-            self._fault(path, f"没有总线 {name}{tail.zh}", f"there is no bus {name}{tail.en}")
+            self.complaints.add(path, f"没有总线 {name}{tail.zh}", f"there is no bus {name}{tail.en}")
         elif profile and buses[name].kind not in _SPEAKS[profile.protocol]:
-            valid = ", ".join(sorted(_SPEAKS[profile.protocol]))
-            kind = buses[name].kind
-            self._fault(
+            kinds = _SPEAKS[profile.protocol]
+            right = ", ".join(bus.name for bus in buses.values() if bus.kind in kinds)
+            kind, valid = buses[name].kind, " / ".join(sorted(kinds))
+            self.complaints.add(
                 path,
-                f"{profile.name} 使用 {profile.protocol}，不能接在 {kind} 总线上；可用：{valid}",
-                f"{profile.name} speaks {profile.protocol} and cannot be on a {kind} bus; valid: {valid}",
+                f"{profile.name} 使用 {profile.protocol}，不能接在 {kind} 总线 {name} 上；"
+                f"应为 {valid} 总线：{right or '配置中没有这样的总线'}",
+                f"{profile.name} speaks {profile.protocol} and cannot be on the {kind} bus {name}; "
+                f"valid is a bus of type {valid}: {right or 'the file has none'}",
             )
 
     def _computers(self, buses: Mapping[str, Bus], devices: dict[str, Device]) -> tuple[Computer, ...]:
@@ -261,7 +250,7 @@ class _Reader:
             profile = self._profile(name, (*path, "profile"))
             ip = given.ip or ""
             if ip and not _is_address(ip):
-                self._fault((*path, "ip"), f"{ip} 不是 IP 地址", f"{ip} is not an IP address")
+                self.complaints.add((*path, "ip"), f"{ip} 不是 IP 地址", f"{ip} is not an IP address")
             if isinstance(given, schema.SnmpComputer):
                 self._bus_of(given.bus, profile, buses, (*path, "bus"))
                 ip = ip or self._address_of(given.bus, buses, path)
@@ -290,7 +279,7 @@ class _Reader:
         """Take a computer's ip from its bus; the payload wants an address, so a host name is not enough."""
         host = str(buses[bus].settings.get("host", "")) if bus in buses else ""
         if host and not _is_address(host):
-            self._fault(
+            self.complaints.add(
                 path,
                 f"缺少 ip：总线 {bus} 的 host 是主机名 {host}，请写出这台计算机的 IP 地址",
                 f"ip is required: the host of bus {bus} is the name {host}; give this computer's IP address",
@@ -314,14 +303,33 @@ class _Reader:
             for door in sides:
                 self._output_named(door.unlock, outputs, (*path, "doors", door.side, "unlock"))
             self._output_named(given.doors.siren, outputs, (*path, "doors", "siren"))
+            self._output_named(given.doors.beacon, outputs, (*path, "doors", "beacon"))
             keys = tuple(f"{given.id}.{name}" for name in given.devices)
-            window = given.doors.unlock_window_s
-            cabinets.append(Cabinet(given.id, keys, outputs, tuple(sides), window, given.doors.siren))
+            doors = given.doors
+            cabinets.append(
+                Cabinet(given.id, keys, outputs, tuple(sides), doors.unlock_window_s, doors.siren, doors.beacon)
+            )
         return tuple(cabinets)
+
+    def _alarms(self, i: int, cabinet: Cabinet, filled: Mapping[str, frozenset[tuple[Role, str]]]) -> Cabinet:
+        every = {field for fields in filled.values() for field in fields}
+        thresholds: list[Threshold] = []
+        for k, given in enumerate(self.shape.cabinets[i].alarms):
+            path: Path_ = ("cabinets", i, "alarms", k)
+            if not given.point:  # stands for one whose shape was wrong
+                continue
+            found, problems = alarms.read_alarm(given, cabinet.number, every)
+            for key, text in problems:
+                self.complaints.add((*path, key), text.zh, text.en)
+            if any(alarms.twice([*thresholds, *found])):
+                self.complaints.add((*path, "text"), f"文字 {given.text} 重复", f"the text {given.text} is used twice")
+                continue
+            thresholds += found
+        return replace(cabinet, alarms=tuple(thresholds))
 
     def _once(self, path: Path_, key: str, value: int, others: Iterable[int]) -> None:
         if value in set(others):
-            self._fault((*path, key), f"编号 {value} 重复", f"id {value} is counted twice")
+            self.complaints.add((*path, key), f"编号 {value} 重复", f"id {value} is given twice")
 
     def _device(
         self,
@@ -342,7 +350,7 @@ class _Reader:
         if profile:
             given_roles, mapping, problems = roles.assign(given, profile, cabinet, numbers)
             for below, text, at_key in problems:
-                self.faults.append(self.document.fault((*path, *below), text, at_key=at_key))
+                self.complaints.add((*path, *below), text.zh, text.en, at_key=at_key)
             parameters = self._parameters(given, profile, path)
         return Device(
             key=key,
@@ -357,33 +365,40 @@ class _Reader:
         )
 
     def _parameters(self, given: schema.Device, profile: Profile, path: Path_) -> dict[str, Value]:
+        """Return those that the profile has and that do; it has its defaults for the others."""
+        good: dict[str, Value] = {}
         for name, value in given.parameters.items():
             where = (*path, "parameters", name)
             known = profile.parameters.get(name)
             if known is None:
                 tail = suggest(name, profile.parameters)
-                self._fault(
+                self.complaints.add(
                     where,
                     f"{profile.name} 没有参数 {name}{tail.zh}",
                     f"{profile.name} has no parameter {name}{tail.en}",
+                    at_key=True,
                 )
             elif known.choices and value not in known.choices:
                 valid = ", ".join(map(str, known.choices))
-                self._fault(where, f"{name} = {value!r}：可用：{valid}", f"{name} = {value!r}: valid: {valid}")
-        return dict(given.parameters)
+                self.complaints.add(where, f"{name} = {value!r}：可用：{valid}", f"{name} = {value!r}: valid: {valid}")
+            elif isinstance(value, str) and not isinstance(known.default, str):
+                self.complaints.add(where, f"{name} = {value!r}：应为数字", f"{name} = {value!r}: must be a number")
+            else:
+                good[name] = value
+        return good
 
     def _output(self, cabinet: schema.Cabinet, name: str, given: schema.Output, path: Path_) -> Output:
         device = cabinet.devices.get(given.device)
-        if device is None and self._written(given.device, *path[:2], "devices"):
+        if device is None and self.complaints.written(given.device, *path[:2], "devices"):
             pass
         elif device is None:
             tail = suggest(given.device, cabinet.devices)
-            self._fault(
+            self.complaints.add(
                 (*path, "device"), f"没有设备 {given.device}{tail.zh}", f"there is no device {given.device}{tail.en}"
             )
         elif (profile := self._profiles.get(device.profile)) and given.point not in profile.writable:
             tail = suggest(given.point, profile.writable)
-            self._fault(
+            self.complaints.add(
                 (*path, "point"),
                 f"{profile.name} 没有输出 {given.point}{tail.zh}",
                 f"{profile.name} has no output {given.point}{tail.en}",
@@ -391,40 +406,9 @@ class _Reader:
         return Output(name, f"{cabinet.id}.{given.device}", given.point, given.pulse_s or 0.0, given.invert)
 
     def _output_named(self, name: str | None, outputs: Mapping[str, Output], path: Path_) -> None:
-        if name is not None and name not in outputs and not self._written(name, *path[:2], "outputs"):
+        if name is not None and name not in outputs and not self.complaints.written(name, *path[:2], "outputs"):
             tail = suggest(name, outputs)
-            self._fault(path, f"没有输出 {name}{tail.zh}", f"there is no output {name}{tail.en}")
-
-    # --- between devices
-
-    def _addresses(self, devices: Mapping[str, Device]) -> None:
-        taken: dict[tuple[str, int], str] = {}
-        for key, device in devices.items():
-            profile = self._profiles.get(device.profile)
-            if profile is None or profile.protocol == "host":
-                continue
-            unit = device.unit if profile.protocol == "modbus" else 0  # an SNMP agent has no units
-            if (other := taken.setdefault((device.bus, unit), key)) != key:
-                path = self._where[key]
-                where = f"{device.bus} unit {unit}" if unit else device.bus
-                self._fault(
-                    (*path, "unit") if unit and unit != 1 else (*path, "bus"),
-                    f"地址重复：{where} 已是 {other}",
-                    f"duplicate address: {where} is {other} already",
-                )
-
-    def _filled_twice(self, devices: Mapping[str, Device], filled: Mapping[str, frozenset[tuple[Role, str]]]) -> None:
-        known = {key: device for key, device in devices.items() if key in filled}
-        clashes: dict[tuple[str, str, Role], list[str]] = {}
-        for key, other, role, name in roles.twice_filled(known, filled):
-            clashes.setdefault((key, other, role), []).append(name)
-        for (key, other, role), names in clashes.items():
-            what, shown = f"{role.member} {role.number}", ", ".join(names)
-            self._fault(
-                self._where[key],
-                f"{what} 的 {shown} 已由 {other} 提供；用 ids 另编号，或用 skip 去掉一方",
-                f"{shown} of {what} filled twice: {other} gives it already; number it otherwise with ids, or skip one",
-            )
+            self.complaints.add(path, f"没有输出 {name}{tail.zh}", f"there is no output {name}{tail.en}")
 
 
 def _is_address(text: str) -> bool:

@@ -1,8 +1,10 @@
 """From what devices say to what is true of the cabinets: (watch, message) → (watch, events).
 
 Holds the rules of D20 (a field nobody has read is NoData; a device that missed too often has status 0 and GetFailed;
-what nothing gives is NotSupport), the fields that no device reports (change times, doors: `doors`), and the list of
-differences that are events (PROTOCOL §2). Knows no bus, no profile, no clock: `at` is Unix seconds, `mono` monotonic.
+what nothing gives is NotSupport), the fields that no device reports (change times; doors: `doors`; alarms that the
+site declares: `alarms`), and the list of differences that are events (PROTOCOL §2): between what a field is and what
+it last was, be that before it could not be read, or before the start (`Past`). Knows no bus, no profile, no clock:
+`at` is Unix seconds, `mono` monotonic.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
 
-from gantry_agent.core.doors import DoorState, Grant, UnlockType, allow, observe
+from gantry_agent.core import alarms
+from gantry_agent.core.doors import DoorState, Grant, UnlockType, allow, disarm, observe, present
 from gantry_agent.model import (
     GET_FAILED,
     NO_DATA,
@@ -24,6 +27,8 @@ from gantry_agent.model import (
     Role,
     Site,
     Snapshot,
+    Threshold,
+    Value,
 )
 from gantry_agent.vocabulary import CABINET, COMPUTER, MEMBERS, WARNING_FIELD, Shape
 
@@ -32,7 +37,17 @@ Side = Literal["front", "back"]
 SIDES: tuple[Side, Side] = ("front", "back")
 
 _ALARM: Mapping[str, object] = MappingProxyType({"status": 0, "isWarning": 1})  # worth an event even as a first reading
-_TEXTS = frozenset(WARNING_FIELD.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What was known before the start, and the cloud was told (`told`)."""
+
+    fields: Mapping[tuple[Role, str], Value] = field(default_factory=dict)
+    alarms: frozenset[str] = frozenset()  # names of the thresholds that were raised
+
+
+NO_PAST = Past()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +73,81 @@ class Watch:
     detected: Mapping[Role, Reading] = field(default_factory=dict)  # last change of each detector's isWarning
     doors: Mapping[tuple[int, Side], DoorState] = field(default_factory=dict)
     defended: frozenset[int] = frozenset()  # cabinets in defence mode
+    known: Mapping[tuple[Role, str], Value] = field(default_factory=dict)  # last values of the fields that are pushed
+    standing: Mapping[Threshold, alarms.Standing] = field(default_factory=dict)
+    texts: Mapping[Role, Reading] = field(default_factory=dict)  # a role's alarm texts as its device says them
+    windows: Mapping[int, float] = field(default_factory=dict)  # how long a card explains a lock, by cabinet (D21)
 
     def is_lost(self, device: str) -> bool:
         return self.misses.get(device, 0) >= self.layout.misses
 
 
-def begin(site: Site, layout: Layout) -> Watch:
+def begin(site: Site, layout: Layout, past: Past = NO_PAST, defended: frozenset[int] = frozenset()) -> Watch:
     """Build the watch before anything was read: NoData where a device will give the field, NotSupport elsewhere."""
     given = {key for fields in layout.filled.values() for key in fields}
+    declared = [threshold for cabinet in site.cabinets for threshold in cabinet.alarms]
+    given |= {(t.role, WARNING_FIELD[t.role.member]) for t in declared if t.role.member in WARNING_FIELD}
     roles = {role for role, _ in given}
     snapshots = {c.number: _blank_cabinet(c, roles, given) for c in site.cabinets}
     snapshots[0] = _blank_computers(site, given)
     every = {role for snapshot in snapshots.values() for role in snapshot.entries}
-    return Watch(layout, snapshots, {}, {}, {role: layout.givers(role) for role in every})
+    known = {
+        (role, name): value
+        for (role, name), value in past.fields.items()
+        if role in every and MEMBERS[role.member].fields[name].urgent
+    }
+    watch = Watch(
+        layout,
+        snapshots,
+        misses={},
+        statuses={},
+        givers={role: layout.givers(role) for role in every},
+        detected=_detected_before(past, every),
+        doors={
+            (c.number, side): _door_before(past, c.number, side, defended=c.number in defended)
+            for c in site.cabinets
+            for side in SIDES
+        },
+        known=known,
+        standing={t: alarms.RAISED if alarms.name(t) in past.alarms else alarms.QUIET for t in declared},
+        windows={cabinet.number: cabinet.unlock_window_s for cabinet in site.cabinets},
+    )
+    for number in defended & snapshots.keys():
+        watch, _ = defend(watch, number, on=True, at=0.0)
+    return watch
+
+
+def _detected_before(past: Past, every: set[Role]) -> dict[Role, Reading]:
+    found = {}
+    for role in every:
+        warning, since = past.fields.get((role, "isWarning")), past.fields.get((role, "warningChangeTime"))
+        if warning is not None and isinstance(since, int | float):
+            found[role] = Reading(warning, at=since)
+    return found
+
+
+def _door_before(past: Past, cabinet: int, side: Side, *, defended: bool) -> DoorState:
+    """Take a door up where the last run left it: an opening that was illegal is so until the door is closed."""
+
+    def was(name: str) -> Value | None:
+        return past.fields.get((Role(cabinet, "doors"), f"{side}Door{name}"))
+
+    def bit(name: str) -> bool | None:
+        value = was(name)
+        return None if value is None else bool(value)
+
+    kind, card, changed = was("UnlockType"), was("UnlockCardId"), was("ChangeTime")
+    illegal = bool(was("OpenIllegally"))
+    return DoorState(
+        closed=bit("Closed"),
+        locked=bit("Locked"),
+        unlocked_by=_unlock_type(kind),
+        card=str(card) if card else None,
+        illegal=illegal,
+        sounding=illegal and defended and bool(past.fields.get((Role(cabinet, "doors"), "defendMode"))),
+        changed_at=changed if isinstance(changed, int | float) else None,
+        presented=str(card) if card else None,
+    )
 
 
 def _blank(role: Role, given: set[tuple[Role, str]]) -> dict[str, Reading]:
@@ -111,16 +188,35 @@ def _blank_computers(site: Site, given: set[tuple[Role, str]]) -> Snapshot:
 
 def absorb(watch: Watch, message: Answered | Missed, mono: float) -> tuple[Watch, tuple[Event, ...]]:
     """Take in one round of one device; return the new watch and what the cloud must hear of at once."""
-    if isinstance(message, Missed):
-        misses = watch.misses.get(message.device, 0) + 1
-        watch = replace(watch, misses={**watch.misses, message.device: misses})
-        if misses != watch.layout.misses:  # not lost yet, or lost already
-            return watch, ()
-        fields: Mapping[tuple[Role, str], Reading] = dict.fromkeys(watch.layout.filled[message.device], GET_FAILED)
-        return _merge(watch, message.device, fields, message.at, mono)
-    if watch.misses.get(message.device):
-        watch = replace(watch, misses={**watch.misses, message.device: 0})
-    return _merge(watch, message.device, message.fields, message.at, mono)
+    events: tuple[Event, ...] = ()
+    if isinstance(message, Answered):
+        useful = not _refuses_all(watch, message)
+        if useful and watch.misses.get(message.device):
+            watch = replace(watch, misses={**watch.misses, message.device: 0})
+        watch, events = _merge(watch, message.device, message.fields, message.at, mono)
+        if useful:
+            return watch, events
+    misses = watch.misses.get(message.device, 0) + 1
+    watch = replace(watch, misses={**watch.misses, message.device: misses})
+    if misses != watch.layout.misses:  # not lost yet, or lost already
+        return watch, events
+    fields: Mapping[tuple[Role, str], Reading] = dict.fromkeys(watch.layout.filled[message.device], GET_FAILED)
+    watch, more = _merge(watch, message.device, fields, message.at, mono)
+    return watch, events + more
+
+
+def _refuses_all(watch: Watch, message: Answered) -> bool:
+    """Tell whether a device answers only that it cannot, here and wherever else it was asked: as good as silent."""
+    qualities = {reading.quality for reading in message.fields.values()}
+    if Quality.OK in qualities or Quality.GET_FAILED not in qualities:
+        return False
+    for role, name in watch.layout.filled[message.device] - message.fields.keys():
+        known = watch.snapshots[role.cabinet].entries[role][name]
+        if name == "status":  # the role's, of which others may have a say
+            known = watch.statuses.get((role, message.device), NO_DATA)
+        if known.quality is Quality.OK:
+            return False
+    return True
 
 
 def grant_unlock(watch: Watch, cabinet: int, side: Side, until: float) -> Watch:
@@ -128,6 +224,28 @@ def grant_unlock(watch: Watch, cabinet: int, side: Side, until: float) -> Watch:
     key = (cabinet, side)
     state = allow(watch.doors.get(key, DoorState()), Grant(UnlockType.REMOTE, until))
     return replace(watch, doors={**watch.doors, key: state})
+
+
+def defend(watch: Watch, cabinet: int, *, on: bool, at: float) -> tuple[Watch, tuple[Event, ...]]:
+    """Set the defence mode of a cabinet's doors (D22)."""
+    role = Role(cabinet, "doors")
+    snapshot = watch.snapshots[cabinet]
+    before, after = snapshot.entries[role]["defendMode"], Reading(int(on), at=at)
+    entries = {**snapshot.entries, role: {**snapshot.entries[role], "defendMode": after}}
+    doors = watch.doors if on else {k: disarm(s) if k[0] == cabinet else s for k, s in watch.doors.items()}
+    changed = replace(
+        watch,
+        snapshots={**watch.snapshots, cabinet: replace(snapshot, entries=entries)},
+        defended=watch.defended | {cabinet} if on else watch.defended - {cabinet},
+        doors=doors,
+        known={**watch.known, (role, "defendMode"): int(on)},
+    )
+    return changed, () if before.value == after.value else (Event(role, "defendMode", before, after, at),)
+
+
+def sounding(watch: Watch) -> frozenset[int]:
+    """List the cabinets whose siren and beacon are due: one of their doors was opened illegally in defence mode."""
+    return frozenset(cabinet for (cabinet, _), state in watch.doors.items() if state.sounding)
 
 
 def _merge(
@@ -145,24 +263,74 @@ def _merge(
             said = replace(readings["status"], at=0.0)
             if said != watch.statuses.get((role, device)):
                 watch = replace(watch, statuses={**watch.statuses, (role, device): said})
+        stood = watch.standing
+        if stood:
+            watch, texts = _thresholds(watch, role, readings, at, mono)
+            readings.update(texts)
         if "status" in before:
             readings["status"] = _status(watch, role, at)
         watch, complete = _complete(watch, role, readings, at, mono)
-        events += _events(role, before, complete, at)
+        watch, new = _events(watch, role, before, complete, at)
+        events += new
+        if not new and watch.standing is not stood:  # a status that was 0 already, as the device had been lost
+            events += [
+                Event(role, t.field, before[t.field], complete[t.field], at)
+                for t in alarms.changed(stood, watch.standing)
+                if role.member not in WARNING_FIELD
+            ]
         snapshots[role.cabinet] = replace(snapshot, entries={**snapshot.entries, role: {**before, **complete}})
     return replace(watch, snapshots=snapshots), tuple(events)
 
 
 def _status(watch: Watch, role: Role, at: float) -> Reading:
-    """Tell 1 only while every device of the role answers and calls itself normal (D20)."""
+    """Tell 1 only while every device of the role answers and calls itself normal (D20); one that cannot tell leaves
+    it open.
+
+    A member that has no alarm texts in the interface shows an alarm of the site file here.
+    """
     givers = watch.givers[role]
     if any(watch.is_lost(device) for device in givers):
         return Reading(0, at=at)
+    if role.member not in WARNING_FIELD and any(_raised(watch, role)):
+        return Reading(0, at=at)
     said = [watch.statuses[role, device] for device in givers if (role, device) in watch.statuses]
     good = [reading.value for reading in said if reading.quality is Quality.OK]
-    if good:
+    doubts = [reading for reading in said if reading.quality in {Quality.GET_FAILED, Quality.NO_DATA}]
+    if good and not (doubts and all(good)):
         return Reading(int(all(good)), at=at)
-    return said[0] if said else NO_DATA
+    return next(iter(doubts or said), NO_DATA)
+
+
+def _raised(watch: Watch, role: Role) -> Iterator[str]:
+    return (t.text for t, stands in watch.standing.items() if t.role == role and stands.raised)
+
+
+def _thresholds(
+    watch: Watch, role: Role, readings: dict[str, Reading], at: float, mono: float
+) -> tuple[Watch, Mapping[str, Reading]]:
+    """Judge the alarms that the site declares on what was read; give the role's texts, the device's own and theirs."""
+    judged = {
+        t: now
+        for t, stands in watch.standing.items()
+        if t.role == role
+        and t.field in readings
+        and (now := alarms.judge(t, stands, readings[t.field], mono)) != stands
+    }
+    if judged:
+        watch = replace(watch, standing={**watch.standing, **judged})
+    name = WARNING_FIELD.get(role.member)
+    if name is None or not any(t.role == role for t in watch.standing):
+        return watch, {}
+    if name in readings:
+        watch = replace(watch, texts={**watch.texts, role: readings[name]})
+    own = watch.texts.get(role)
+    if own is None and any((role, name) in fields for fields in watch.layout.filled.values()):
+        own = NO_DATA  # its device has not spoken yet
+    texts = list(_raised(watch, role))
+    if own is None or own.quality in {Quality.OK, Quality.NOT_SUPPORT} or (own.quality is Quality.NO_DATA and texts):
+        said = str(own.value) if own is not None and own.quality is Quality.OK else ""
+        return watch, {name: Reading(alarms.join(said, *texts), at=at)}
+    return watch, {}
 
 
 def _complete(
@@ -191,16 +359,21 @@ def _door(
     watch: Watch, role: Role, side: Side, readings: dict[str, Reading], at: float, mono: float
 ) -> tuple[Watch, dict[str, Reading]]:
     closed, locked = readings.get(f"{side}DoorClosed"), readings.get(f"{side}DoorLocked")
-    if closed is None and locked is None:
+    card, kind = readings.get(f"{side}DoorUnlockCardId"), readings.get(f"{side}DoorUnlockType")
+    if closed is None and locked is None and card is None and kind is None:
         return watch, readings
     key = (role.cabinet, side)
+    state = watch.doors.get(key, DoorState())
+    if card is not None and card.quality is Quality.OK and card.value:
+        state = present(state, str(card.value), mono + watch.windows.get(role.cabinet, 0.0))
     state = observe(
-        watch.doors.get(key, DoorState()),
+        state,
         closed=_bit(closed),
         locked=_bit(locked),
         defended=role.cabinet in watch.defended,
         at=at,
         mono=mono,
+        reported=_unlock_type(kind.value) if kind is not None else None,
     )
     said = dict(readings)
     if closed is not None:
@@ -216,21 +389,32 @@ def _door(
     return replace(watch, doors={**watch.doors, key: state}), said
 
 
+def _unlock_type(value: Value | None) -> UnlockType | None:
+    return UnlockType(value) if isinstance(value, int) and value in set(UnlockType) else None
+
+
 def _bit(reading: Reading | None) -> bool | None:
     return bool(reading.value) if reading is not None and reading.quality is Quality.OK else None
 
 
-def _events(role: Role, before: Mapping[str, Reading], readings: Mapping[str, Reading], at: float) -> Iterator[Event]:
+def _events(
+    watch: Watch, role: Role, before: Mapping[str, Reading], readings: Mapping[str, Reading], at: float
+) -> tuple[Watch, list[Event]]:
+    """List what the cloud must hear of: a field that is not what it last was, or a first value that is an alarm."""
     fields = MEMBERS[role.member].fields
+    events: list[Event] = []
+    known: dict[tuple[Role, str], Value] = {}
     for name, after in readings.items():
-        then = before[name]
-        if fields[name].urgent and (then.value != after.value or then.quality is not after.quality):
-            known = then.quality is Quality.OK and after.quality is Quality.OK
-            if known or _is_alarm(name, after):
-                yield Event(role, name, then, after, at)
+        if not fields[name].urgent or after.quality is not Quality.OK or after.value is None:
+            continue
+        last = watch.known.get((role, name))
+        if last == after.value:
+            continue
+        known[role, name] = after.value
+        if last is not None or _is_alarm(name, after):
+            events.append(Event(role, name, before[name] if last is None else Reading(last), after, at))
+    return replace(watch, known={**watch.known, **known}) if known else watch, events
 
 
 def _is_alarm(name: str, reading: Reading) -> bool:
-    if reading.quality is not Quality.OK:
-        return False
-    return bool(reading.value) if name in _TEXTS else reading.value == _ALARM.get(name, object())
+    return bool(reading.value) if name in alarms.TEXT_FIELDS else reading.value == _ALARM.get(name, object())

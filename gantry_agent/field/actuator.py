@@ -9,12 +9,13 @@ process went: `rest` ends running pulses when it stops, `settle` ends at start w
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from gantry_agent.field import codec, plan
 from gantry_agent.field.poller import Poller
 from gantry_agent.field.product import Profile
+from gantry_agent.field.request import Timing, WriteRequest
 from gantry_agent.field.rota import pause
 from gantry_agent.model import (
     BadReply,
@@ -35,6 +36,7 @@ from gantry_agent.model import (
 log = logging.getLogger(__name__)
 
 READ_BACK_EVERY_S = 0.2
+RETRY_S = 2.0  # a lock that is energised with its module silent is let go this soon after the module answers again
 ORDER_S = 15.0  # the whole of one write with its read-back; a bus whose task has died does not hold an order for ever
 AIR = "airConditioners"
 
@@ -54,7 +56,8 @@ class Actuator:
         self._spawn = spawn
         self._granted = granted
         self._locks: dict[tuple[str, str], asyncio.Lock] = {}
-        self._ending: dict[str, asyncio.Task[None]] = {}  # ends of pulses under way, by output
+        self._ending: dict[str, asyncio.Task[None]] = {}  # ends of pulses and wishes under way, by output
+        self._on: dict[str, Output] = {}  # what `hold` wishes to be on
 
     async def unlock(self, command: Unlock) -> Outcome:
         """Switch the output that unlocks a door, and off again after its pulse."""
@@ -64,7 +67,10 @@ class Actuator:
             return Refused("unlockDoorId")
         output = cabinet.outputs[door.unlock]
         self._granted(command, output.pulse_s + cabinet.unlock_window_s)
-        return await self.switch(output, on=True)
+        outcome = await self.switch(output, on=True)
+        if not isinstance(outcome, Done):
+            self._granted(command, 0.0)  # a lock that opens after a failed order was opened by somebody else
+        return outcome
 
     async def run_air_conditioner(self, command: RunAirConditioner) -> Outcome:
         """Set one air conditioner, or every one of the cabinet, running or standing by (D13)."""
@@ -81,11 +87,21 @@ class Actuator:
 
     async def switch(self, output: Output, *, on: bool) -> Outcome:
         """Switch an output, confirmed; one with a pulse goes back by itself."""
-        value = int(on is not output.invert)
-        outcome = await self._order(output.device, output.point, value)
-        if on and output.pulse_s:  # also after a failure: an output that went on unconfirmed must not stay on
+        pulse = on and output.pulse_s > 0
+        if pulse:  # its end is in hand before it begins: whatever happens to this order, nothing stays on
+            self._end_later(output, output.pulse_s)
+        outcome = await self._order(output.device, output.point, int(on is not output.invert))
+        if pulse:  # and counts from when it went on
             self._end_later(output, output.pulse_s)
         return outcome
+
+    def hold(self, output: Output, *, on: bool) -> None:
+        """Bring an output where it is to stay, and try until it is confirmed; the newest wish counts."""
+        if on:
+            self._on[_name(output)] = output
+        else:
+            self._on.pop(_name(output), None)
+        self._end_later(output, 0.0, on=on)
 
     def settle(self) -> None:
         """Switch off every output that is on for pulses only; for the start, when nobody knows what was left on."""
@@ -95,33 +111,42 @@ class Actuator:
                     self._end_later(output, 0.0)
 
     async def rest(self, limit_s: float) -> None:
-        """End the pulses that are running, within so long; for the stop."""
-        running = [o for c in self._site.cabinets for o in c.outputs.values() if _name(o) in self._ending]
+        """End what is on for a time only, within so long; for the stop, after which nobody could."""
+        names = self._ending.keys() | self._on.keys()
+        running = [o for c in self._site.cabinets for o in c.outputs.values() if _name(o) in names]
         for output in running:
             self._end_later(output, 0.0)
         tasks = [self._ending[_name(output)] for output in running if _name(output) in self._ending]
         if tasks:
             await asyncio.wait(tasks, timeout=limit_s)
 
-    def _end_later(self, output: Output, after_s: float) -> None:
-        """End a pulse in a while; a pulse begun again is ended once, after the newer one."""
+    def _end_later(self, output: Output, after_s: float, *, on: bool = False) -> None:
+        """Switch an output off (or on) in a while; what was to come before is not done any more.
+
+        So a pulse begun again is ended once, after the newer one.
+        """
         name = _name(output)
         if (earlier := self._ending.pop(name, None)) is not None:
             earlier.cancel()
-        task = self._spawn(f"end of pulse {name}", self._end_pulse(output, after_s))
+        task = self._spawn(f"output {name}", self._bring(output, after_s, on=on))
         self._ending[name] = task
         task.add_done_callback(lambda done: self._ending.pop(name) if self._ending.get(name) is done else None)
 
-    async def _end_pulse(self, output: Output, after_s: float) -> None:
+    async def _bring(self, output: Output, after_s: float, *, on: bool) -> None:
         await asyncio.sleep(after_s)
-        tries = 0
-        while not isinstance(outcome := await self._order(output.device, output.point, int(output.invert)), Done):
+        tries, value = 0, int(on is not output.invert)
+        while not isinstance(outcome := await self._order(output.device, output.point, value), Done):
             tries += 1
             if tries == 1:
-                log.error("cannot switch off output %s (%s); trying until it is confirmed", _name(output), outcome)
-            await asyncio.sleep(pause(tries))
+                where = "on" if on else "off"
+                log.error(
+                    "cannot switch %s output %s (%s); trying until it is confirmed", where, _name(output), outcome
+                )
+            await asyncio.sleep(min(pause(tries), RETRY_S))
         if tries:
-            log.info("output %s is off after %d more tries", _name(output), tries)
+            log.info("output %s is %s after %d more tries", _name(output), "on" if on else "off", tries)
+        if on and output.pulse_s:
+            await self._bring(output, output.pulse_s, on=False)
 
     def _cabinet(self, number: int) -> Cabinet | None:
         return next((c for c in self._site.cabinets if c.number == number), None)
@@ -131,8 +156,8 @@ class Actuator:
         found = {}
         for key, device in self._site.devices.items():
             if device.cabinet == cabinet:
-                for instance, number in enumerate(device.roles.get(AIR, ()), start=1):
-                    found[number] = (key, f"{AIR}[{instance}].airOperate" if instance > 1 else f"{AIR}.airOperate")
+                for number in device.roles.get(AIR, ()):
+                    found[number] = (key, f"{AIR}[{number}].airOperate")
         return found
 
     async def _order(self, key: str, target: str, value: int) -> Outcome:
@@ -146,15 +171,13 @@ class Actuator:
         async with self._locks.setdefault((key, target), asyncio.Lock()):
             try:
                 async with asyncio.timeout(ORDER_S):
-                    for request in write.requests:
-                        await poller.transact(request, profile.timing)
-                    return await self._confirm(poller, key, write.confirm) if write.confirm else Done()
+                    unsure = await _write(poller, write.requests, profile.timing)
+                    if write.confirm is None:
+                        return unsure or Done()
+                    outcome = await self._confirm(poller, key, write.confirm)
+                    return unsure or outcome if isinstance(outcome, Failed) else outcome
             except TimeoutError:
                 return Failed("总线忙或已停")
-            except NoReply:
-                return Failed("设备无应答")
-            except BadReply:
-                return Failed("设备应答有误")
             except DeviceRefused as e:
                 return Failed(f"设备拒绝{e.code}")
 
@@ -179,3 +202,19 @@ class Actuator:
 def _name(output: Output) -> str:
     """Name an output in the whole site."""
     return f"{output.device.partition('.')[0]}.{output.name}"
+
+
+async def _write(poller: Poller, requests: Sequence[WriteRequest], timing: Timing) -> Failed | None:
+    """Write, one after the other; return what to say if the read-back does not show it after all.
+
+    A write whose answer was lost may have been done: that is for the read-back to say.
+    """
+    unsure = None
+    for request in requests:
+        try:
+            await poller.transact(request, timing)
+        except NoReply:
+            unsure = Failed("设备无应答")
+        except BadReply:
+            unsure = Failed("设备应答有误")
+    return unsure

@@ -81,14 +81,18 @@ def of_all(calculation: Calculation, gets: list[Get]) -> Get:
 
 
 def of_some(calculation: Calculation, gets: list[Get]) -> Get:
-    """Calculate from the operands that have a value; none may be unread."""
+    """Calculate from the operands that have a value; none may be unread or refused, or the highest of two
+    temperatures would fall whenever the hot one cannot be had.
+    """
 
     def get(now: Samples, before: Samples) -> Answer:
         answers = [one(now, before) for one in gets]
         if None in answers:
             return None
         present = [answer for answer in answers if not isinstance(answer, Quality)]
-        return _calculate(calculation, present) if present else worst(answers)
+        if not present or Quality.GET_FAILED in answers:
+            return worst(answers)
+        return _calculate(calculation, present)
 
     return get
 

@@ -11,8 +11,9 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gantry_agent.field.product import Bound, Encoding, Profile, amount
-from gantry_agent.field.request import Block, ReadBits, ReadRegisters, Reply
+from gantry_agent.field.framing.counted import Unpacked, unpack
+from gantry_agent.field.product import Bound, Encoding, InAnswer, InText, Profile, amount
+from gantry_agent.field.request import AskText, AskYdt, Block, ReadBits, ReadRegisters, Reply
 from gantry_agent.model import BadReply, Device, Quality, Value
 
 Decoded = Value | Quality
@@ -21,7 +22,12 @@ Finish = Callable[[Any], Decoded]
 FORMATS: Mapping[str, str] = {
     "u16": "H", "s16": "h", "u32": "I", "s32": "i", "u64": "Q", "s64": "q", "f32": "f", "f64": "d",
 }  # fmt: skip
+_DECIMAL = re.compile(r"[-+]?\d+(?:\.\d+)?")
 _NUMBER = re.compile(r"\s*([-+]?\d+(?:\.\d+)?)")
+
+
+class RowsMoved(BadReply):
+    """The rows of a table are not where they were found; nothing of the reply may be used."""
 
 
 def width(kind: str) -> int:
@@ -33,8 +39,14 @@ def width(kind: str) -> int:
 
 def decode(block: Block, reply: Reply, profile: Profile, device: Device) -> dict[str, Decoded]:
     """Read every point of a block out of its reply. Raises BadReply when the reply has not the block's shape."""
-    del profile, device  # compiled into the block's readers when it was planned
     request = block.request
+    if isinstance(request, AskText):
+        if not isinstance(reply, str):
+            raise BadReply("cannot use the reply: a text is wanted")
+        return {point.key: point.decode(reply) for point in block.points}
+    if isinstance(request, AskYdt):
+        unpacked = _unpacked(request, reply, profile, device)
+        return {point.key: point.decode(unpacked) for point in block.points}
     if isinstance(request, ReadRegisters):
         words = _packed(reply, request.count)
         return {point.key: point.decode(words, point.at) for point in block.points}
@@ -43,10 +55,28 @@ def decode(block: Block, reply: Reply, profile: Profile, device: Device) -> dict
         return {point.key: point.decode(bits[point.at]) for point in block.points}
     if not isinstance(reply, Mapping):
         raise BadReply("cannot use the reply: a value for every name is wanted")
+    for mark in block.marks:
+        if (said := reply.get(mark.oid)) != mark.value:
+            raise RowsMoved(f"cannot use the reply: {mark.oid} is {said!r} now and was {mark.value!r}: rows have moved")
     try:
         return {point.key: point.decode(reply[point.name]) for point in block.points}
     except KeyError as missing:
         raise BadReply(f"cannot use the reply: {missing} is not in it") from None
+
+
+def absent(parameters: Mapping[str, Value]) -> frozenset[str]:
+    """The parameters that are 0: what a layout gives only where they are not."""
+    return frozenset(name for name, value in parameters.items() if value == 0)
+
+
+def _unpacked(request: AskYdt, reply: Reply, profile: Profile, device: Device) -> Unpacked:
+    """Take an answer of YD/T 1363 apart by the layout that the profile gives for its command."""
+    if not isinstance(reply, bytes):
+        raise BadReply("cannot use the reply: the INFO of an answer is wanted")
+    for answer in profile.answers.values():
+        if (answer.question.cid1, answer.question.cid2) == (request.cid1, request.cid2):
+            return unpack(answer.layout, reply, absent(profile.parameters_of(device)))
+    raise BadReply(f"cannot use the reply: nothing is known of {request.cid1:02X}/{request.cid2:02X}")
 
 
 def _packed(reply: Reply, count: int) -> bytes:
@@ -83,6 +113,52 @@ def register_reader(encoding: Encoding, parameters: Mapping[str, Value]) -> Call
 def value_reader(encoding: Encoding, parameters: Mapping[str, Value]) -> Callable[[Any], Decoded]:
     """Compile an encoding of an SNMP or host value; None is what the device does not have."""
     return _VALUE_READERS[encoding.kind](_finish(encoding, parameters))
+
+
+def answer_reader(
+    place: InAnswer, encoding: Encoding, parameters: Mapping[str, Value]
+) -> Callable[[Unpacked], Decoded]:
+    """Compile a point of YD/T 1363: `f(the answer taken apart)`; what is not there the device does not have."""
+    read = value_reader(encoding, parameters)
+    row = place.row or 1
+    return lambda unpacked: read(unpacked.value(place.path, row, place.place))
+
+
+def text_reader(place: InText, encoding: Encoding, parameters: Mapping[str, Value]) -> Callable[[str], Decoded]:
+    """Compile a point of Megatec: `f(the answer)`. There is no checksum: what does not fit spoils all of it."""
+    finish = _finish(encoding, parameters)
+    numeric = encoding.kind == "decimal"
+
+    def text(answer: str) -> Decoded:
+        part = _part_of(place, answer)
+        if part in encoding.none:
+            return Quality.NO_DATA
+        if not numeric:
+            return finish(part)
+        if not _DECIMAL.fullmatch(part):
+            raise BadReply(f"cannot use the answer to {place.command}: {part!r} is no number")
+        return finish(float(part) if "." in part else int(part))
+
+    return text
+
+
+def _part_of(place: InText, answer: str) -> str:
+    """Cut a point out of the answer; raises BadReply when it is not so long."""
+    part, first = answer, place.first
+    if place.field:
+        fields = answer[1:].split()
+        if place.field > len(fields):
+            raise BadReply(f"cannot use the answer to {place.command}: it has {len(fields)} fields")
+        part = fields[place.field - 1]
+        first = None if first is None else first - 1
+    elif first is None:
+        return answer[1:].strip()
+    if first is None or place.last is None or place.first is None:
+        return part
+    found = part[first : first + place.last - place.first + 1]
+    if len(found) != place.last - place.first + 1:
+        raise BadReply(f"cannot use the answer to {place.command}: it ends before character {place.last}")
+    return found.strip()
 
 
 def _register_reader(encoding: Encoding, finish: Finish) -> Callable[[bytes, int], Decoded]:
@@ -184,8 +260,9 @@ def _finish(encoding: Encoding, parameters: Mapping[str, Value]) -> Finish:
         finish = _translator(encoding.map, encoding.otherwise)
     if encoding.bit is not None or encoding.mask is not None:
         finish = _cutter(encoding, finish)
-    if encoding.none:
-        finish = _refuser(encoding, parameters, finish)
+    for items, quality in ((encoding.none, Quality.NO_DATA), (encoding.absent, Quality.NOT_SUPPORT)):
+        if items:
+            finish = _refuser(items, quality, parameters, finish)
     return finish
 
 
@@ -214,13 +291,15 @@ def _translator(table: Mapping[Value, Decoded], otherwise: Decoded) -> Finish:
     return lambda raw: known.get(raw, otherwise)
 
 
-def _refuser(encoding: Encoding, parameters: Mapping[str, Value], finish: Finish) -> Finish:
-    values = frozenset(item for item in encoding.none if not isinstance(item, Bound))
-    bounds = [within(item, parameters) for item in encoding.none if isinstance(item, Bound)]
+def _refuser(
+    items: tuple[Value | Bound, ...], quality: Quality, parameters: Mapping[str, Value], finish: Finish
+) -> Finish:
+    values = frozenset(item for item in items if not isinstance(item, Bound))
+    bounds = [within(item, parameters) for item in items if isinstance(item, Bound)]
 
     def refused(raw: Any) -> Decoded:
         if raw in values or (bounds and not isinstance(raw, str) and any(bound(raw) for bound in bounds)):
-            return Quality.NO_DATA
+            return quality
         return finish(raw)
 
     return refused

@@ -2,7 +2,8 @@
 
 A `Deriver` is compiled once per device (and again when the rows of its tables are found): every field becomes a small
 function of the readings, and a new reading runs only the functions that look at it. An answer is a value, a Quality
-that says why there is none, or None: not to be said yet, because something it needs was never read.
+that says why there is none, or None: not to be said yet, because something it needs was never read. A condition on a
+reading that could not be had neither holds nor fails: what would follow from either is not said, only why.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -43,6 +44,8 @@ from gantry_agent.vocabulary import MEMBERS, WARNING_FIELD
 __all__ = ["Deriver", "Fields", "Sample", "Samples", "fields", "rows_seen"]
 
 Fields = dict[tuple[Role, str], Value | Quality]
+Verdict = bool | Quality  # a Quality: it cannot be told, and why
+Judge = Callable[[Samples, Samples], Verdict]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +140,21 @@ class _Compiler:
                             found[role, field] = made
         for role in {role for role, _ in found}:
             if "status" in MEMBERS[role.member].fields and (role, "status") not in found:
-                found.setdefault((role, "status"), _constant(1))  # it answers, so it is well until it says otherwise
-        return found
+                found[role, "status"] = _constant(1)  # it answers, so it is well until it says otherwise
+        return {
+            key: self._answering(found, key[0], made) if key[1] == "status" else made for key, made in found.items()
+        }
+
+    def _answering(self, found: Mapping[tuple[Role, str], _Made], role: Role, status: _Made) -> _Made:
+        """Call no role well of which the device refuses every reading; whether it is lost is for the monitor (D20)."""
+        mine = frozenset().union(*(made.keys for (whose, _), made in found.items() if whose == role))
+        keys = tuple(sorted(mine or frozenset().union(*(made.keys for made in found.values()))))
+
+        def said(now: Samples, before: Samples) -> Answer:
+            answer = status.get(now, before)
+            return Quality.GET_FAILED if answer == 1 and _all_failed(now, keys) else answer
+
+        return _Made(said, status.keys) if keys else status
 
     def _mapped(self, mapped: MappedPoint) -> _Made:
         made = self._name(mapped.point, _Context("", 1))
@@ -180,18 +196,24 @@ class _Compiler:
         return any(located) and all(len(rows) < instance for rows in located)
 
     def _alarms(self, alarms: list[AlarmText], context: _Context) -> _Made:
-        compiled = [(alarm.text, self._when(alarm.when, context)) for alarm in alarms]
-        subjects = [self._subject(one.subject, context) for alarm in alarms for all_of in alarm.when for one in all_of]
+        compiled = [(alarm.text, *self._when(alarm.when, context)) for alarm in alarms]
+        conditions = [one for alarm in alarms for all_of in alarm.when for one in all_of]
+        subjects = [made for one in conditions for made in self._subject(one.subject, context)]
+        constant = [not made.keys and made.get is not _pending for made in subjects]
 
         def texts(now: Samples, before: Samples) -> Answer:
-            answers = [get(now, before) for made in subjects for get in made]
-            if any(answer is None for answer in answers):
+            answers = [made.get(now, before) for made in subjects]
+            if None in answers:
                 return None
-            if answers and all(isinstance(answer, Quality) for answer in answers):
-                return worst(answers)
-            return ",".join(text for text, (holds, _) in compiled if holds(now, before))
+            verdicts = [(text, judge(now, before)) for text, judge, _ in compiled]
+            if said := [text for text, verdict in verdicts if verdict is True]:
+                return ",".join(said)
+            if doubts := [verdict for _, verdict in verdicts if isinstance(verdict, Quality)]:
+                return worst(doubts)
+            readings = [answer for answer, fixed in zip(answers, constant, strict=True) if not fixed]
+            return Quality.NOT_SUPPORT if readings and all(one is Quality.NOT_SUPPORT for one in readings) else ""
 
-        return _Made(texts, frozenset().union(*(keys for _, (_, keys) in compiled)))
+        return _Made(texts, frozenset().union(*(keys for _, _, keys in compiled)))
 
     # --- names
 
@@ -248,40 +270,36 @@ class _Compiler:
             return None
         return [_reading(key_of(table.member, n + 1, name.field)) for n in range(len(self.rows[table.name]))]
 
-    def _subject(self, subject: str | Every, context: _Context) -> list[Get]:
+    def _subject(self, subject: str | Every, context: _Context) -> list[_Made]:
         if isinstance(subject, Every):
             made = self._every(subject, context)
-            return [_pending] if made is None else [one.get for one in made]
-        return [self._name(subject, context).get]
+            return [_Made(_pending, frozenset())] if made is None else made
+        return [self._name(subject, context)]
 
     # --- conditions
 
-    def _when(self, when: When, context: _Context) -> tuple[Callable[[Samples, Samples], bool], frozenset[str]]:
+    def _when(self, when: When, context: _Context) -> tuple[Judge, frozenset[str]]:
         compiled = [[self._comparison(one, context) for one in all_of] for all_of in when]
         tests = [[test for test, _ in all_of] for all_of in compiled]
 
-        def holds(now: Samples, before: Samples) -> bool:
-            return any(all(test(now, before) for test in all_of) for all_of in tests)
+        def holds(now: Samples, before: Samples) -> Verdict:
+            return _any_of(_all_of(test(now, before) for test in all_of) for all_of in tests)
 
         return holds, frozenset().union(*(keys for all_of in compiled for _, keys in all_of))
 
-    def _comparison(
-        self, comparison: Comparison, context: _Context
-    ) -> tuple[Callable[[Samples, Samples], bool], frozenset[str]]:
-        """A value that is missing passes no comparison, not even `not`."""
-        if isinstance(comparison.subject, Every):
-            subjects = self._every(comparison.subject, context) or []
-        else:
-            subjects = [self._name(comparison.subject, context)]
+    def _comparison(self, comparison: Comparison, context: _Context) -> tuple[Judge, frozenset[str]]:
+        """What the unit does not have passes no comparison, not even `not`; what could not be read may or may not."""
+        subjects = self._subject(comparison.subject, context)
         passes = self._test(comparison)
         gets = [made.get for made in subjects]
 
-        def test(now: Samples, before: Samples) -> bool:
-            for get in gets:
-                answer = get(now, before)
-                if answer is not None and not isinstance(answer, Quality) and passes(answer):
-                    return True
-            return False
+        def one(answer: Answer) -> Verdict:
+            if answer is None or answer is Quality.NOT_SUPPORT:
+                return False
+            return answer if isinstance(answer, Quality) else passes(answer)
+
+        def test(now: Samples, before: Samples) -> Verdict:
+            return _any_of(one(get(now, before)) for get in gets)
 
         return test, frozenset().union(*(made.keys for made in subjects))
 
@@ -328,25 +346,72 @@ class _Compiler:
         keys: frozenset[str] = frozenset()
         subjects: list[Get] = []
         for case in derived.cases:
-            holds, used = self._when(case.when, context)
+            judge, used = self._when(case.when, context)
             then = self._operand(case.then, context)[0]
-            cases.append((holds, then.get))
+            cases.append((judge, then.get))
             keys |= used | then.keys
-            subjects += [get for all_of in case.when for one in all_of for get in self._subject(one.subject, context)]
+            conditions = [one for all_of in case.when for one in all_of]
+            subjects += [made.get for one in conditions for made in self._subject(one.subject, context)]
         otherwise = self._operand(derived.otherwise, context)[0]
 
         def chosen(now: Samples, before: Samples) -> Answer:
             if any(get(now, before) is None for get in subjects):
                 return None
-            for holds, then in cases:
-                if holds(now, before):
-                    return then(now, before)
-            return otherwise.get(now, before)
+            doubts: list[tuple[Quality, Answer]] = []  # of the cases that may hold: why, and what would follow
+            for judge, then in cases:
+                verdict = judge(now, before)
+                if isinstance(verdict, Quality):
+                    doubts.append((verdict, then(now, before)))
+                elif verdict:
+                    # That a reading has no value is the device's own word, and the next case may stand in for it.
+                    doubts = [doubt for doubt in doubts if doubt[0] is Quality.GET_FAILED]
+                    return _undoubted(then(now, before), doubts)
+            return _undoubted(otherwise.get(now, before), doubts)
 
         return _Made(chosen, keys | otherwise.keys)
 
 
 # --- the smallest functions ------------------------------------------------------------------------------------------
+
+
+def _any_of(verdicts: Iterable[Verdict]) -> Verdict:
+    doubts: list[Verdict] = []
+    for verdict in verdicts:
+        if verdict is True:
+            return True
+        if verdict is not False:
+            doubts.append(verdict)
+    return worst(doubts) if doubts else False
+
+
+def _all_of(verdicts: Iterable[Verdict]) -> Verdict:
+    doubts: list[Verdict] = []
+    for verdict in verdicts:
+        if verdict is False:
+            return False
+        if verdict is not True:
+            doubts.append(verdict)
+    return worst(doubts) if doubts else True
+
+
+def _undoubted(answer: Answer, doubts: list[tuple[Quality, Answer]]) -> Answer:
+    """The answer, if what may hold as well would say the same."""
+    if answer is None or all(other == answer for _, other in doubts):
+        return answer
+    return worst(why for why, _ in doubts)
+
+
+def _all_failed(now: Samples, keys: tuple[str, ...]) -> bool:
+    """Whether the device refuses all of these that it has."""
+    failed = False
+    for key in keys:
+        sample = now.get(key)
+        if sample is None or sample.value is Quality.NOT_SUPPORT:
+            continue
+        if sample.value is not Quality.GET_FAILED:
+            return False
+        failed = True
+    return failed
 
 
 def _pending(_now: Samples, _before: Samples) -> Answer:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from gantry_agent.field import codec
+from gantry_agent.field import codec, plan_serial
 from gantry_agent.field.product import (
     InHost,
     InOid,
@@ -20,15 +20,19 @@ from gantry_agent.field.product import (
     RowFilter,
     Space,
     WriteOrder,
+    amount,
     key_of,
     read_name,
 )
 from gantry_agent.field.product import Table as TableOfProfile
 from gantry_agent.field.profile_links import plain
 from gantry_agent.field.request import (
+    AskText,
+    AskYdt,
     Block,
     GetOids,
     HostValues,
+    Mark,
     Placed,
     ReadBits,
     ReadHost,
@@ -52,14 +56,15 @@ from gantry_agent.field.wanted import in_roles, wanted
 from gantry_agent.model import AgentError, Device, Lane, Value
 
 __all__ = [
-    "Block", "Confirm", "GetOids", "HostValues", "Placed", "ReadBits", "ReadHost", "ReadRegisters", "ReadRequest",
-    "Registers", "Reply", "Request", "Rows", "SetKind", "SetOid", "SnmpValue", "Table", "Timing", "UnknownWrite",
-    "Varbinds", "WalkColumn", "Write", "WriteBit", "WriteRegisters", "WriteRequest", "blocks", "locate", "split",
-    "tables", "write",
+    "AskText", "AskYdt", "Block", "Confirm", "GetOids", "HostValues", "Mark", "Placed", "ReadBits", "ReadHost",
+    "ReadRegisters", "ReadRequest", "Registers", "Reply", "Request", "Rows", "SetKind", "SetOid", "SnmpValue", "Table",
+    "Timing", "UnknownWrite", "Varbinds", "WalkColumn", "Write", "WriteBit", "WriteRegisters", "WriteRequest",
+    "blocks", "locate", "settings", "split", "tables", "write",
 ]  # fmt: skip
 
 FUNCTIONS: Mapping[Space, int] = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
 NO_ROWS: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+NO_MARKS: Mapping[tuple[str, str], tuple[Mark, ...]] = MappingProxyType({})
 OUTPUT_WITHIN_S = 2.0  # a relay reads back in the next transaction; longer and it is not the relay we think it is
 MOST_ROWS = 64  # of a table that belongs to no member; a longer one is not what the profile had in mind
 
@@ -73,9 +78,10 @@ class Table:
     """A table to be located for one device: walk `requests`, hand the replies to `locate` in their order."""
 
     name: str
-    requests: tuple[WalkColumn, ...]
+    requests: tuple[WalkColumn | AskYdt, ...]
     by_value: bool
     filters: tuple[RowFilter, ...]
+    counted: plan_serial.Counted | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +110,15 @@ def tables(profile: Profile, device: Device) -> tuple[Table, ...]:
     needed = wanted(profile, device)
     parameters = profile.parameters_of(device)
     return tuple(
-        _table(table, parameters)
+        _counted(table, profile, device) if table.rows else _table(table, parameters)
         for table in profile.tables.values()
         if any(plain(key) in needed for key in table.points)
     )
+
+
+def _counted(table: TableOfProfile, profile: Profile, device: Device) -> Table:
+    request, counted = plan_serial.located(table, profile, device)
+    return Table(table.name, (request,), by_value=False, filters=(), counted=counted)
 
 
 def _table(table: TableOfProfile, parameters: Mapping[str, Value]) -> Table:
@@ -121,14 +132,45 @@ def _table(table: TableOfProfile, parameters: Mapping[str, Value]) -> Table:
 
 def locate(table: Table, replies: Sequence[Reply]) -> tuple[str, ...]:
     """Find the indexes of the wanted rows, in the profile's order."""
-    columns: dict[str, dict[str, SnmpValue]] = {}
-    for request, reply in zip(table.requests, replies, strict=True):
-        columns[request.oid] = {str(row[0]): row[1] for row in reply if isinstance(row, tuple)}
-    indexed = columns[table.requests[0].oid]
+    if table.counted is not None:
+        return plan_serial.rows(table.counted, replies[0])
+    columns = _columns(table, replies)
+    indexed = columns[_walked(table)]
     rows = [index for index in indexed if not table.filters or _passes(table, columns, index)]
     if table.by_value:
         return tuple(sorted(rows, key=lambda index: (_sort_value(indexed[index]), _sort_index(index))))
     return tuple(sorted(rows, key=_sort_index))
+
+
+def marks(table: Table, replies: Sequence[Reply], rows: Iterable[str]) -> dict[tuple[str, str], tuple[Mark, ...]]:
+    """Tell by what the rows found are known again, by table and index.
+
+    Rows that are told by their index alone have no mark: the column that was walked may be a measurement.
+    """
+    if table.counted is not None:
+        return {}  # every answer counts anew
+    columns = [one.column for one in table.filters] + ([_walked(table)] if table.by_value else [])
+    said = _columns(table, replies)
+    return {
+        (table.name, index): tuple(
+            Mark(f"{column}.{index}", said[column][index]) for column in dict.fromkeys(columns) if index in said[column]
+        )
+        for index in rows
+    }
+
+
+def _walked(table: Table) -> str:
+    walk = table.requests[0]
+    assert isinstance(walk, WalkColumn)
+    return walk.oid
+
+
+def _columns(table: Table, replies: Sequence[Reply]) -> dict[str, dict[str, SnmpValue]]:
+    columns: dict[str, dict[str, SnmpValue]] = {}
+    for request, reply in zip(table.requests, replies, strict=True):
+        if isinstance(request, WalkColumn):
+            columns[request.oid] = {str(row[0]): row[1] for row in reply if isinstance(row, tuple)}
+    return columns
 
 
 def _passes(table: Table, columns: Mapping[str, Mapping[str, SnmpValue]], index: str) -> bool:
@@ -163,16 +205,28 @@ class _Chosen:
     point: Point
     oid: str = ""  # of a row's point, with the index
     table: str = ""
+    marks: tuple[Mark, ...] = ()  # of the row
 
 
-def blocks(profile: Profile, device: Device, rows: Mapping[str, tuple[str, ...]] = NO_ROWS) -> tuple[Block, ...]:
-    """The reads that keep a device's fields up to date, fast ones first; rows not yet located are left out."""
+def blocks(
+    profile: Profile,
+    device: Device,
+    rows: Mapping[str, tuple[str, ...]] = NO_ROWS,
+    known_by: Mapping[tuple[str, str], tuple[Mark, ...]] = NO_MARKS,
+) -> tuple[Block, ...]:
+    """The reads that keep a device's fields up to date, fast ones first; rows not yet located are left out.
+
+    `known_by` is what `marks` told of the rows.
+    """
     needed = wanted(profile, device)
     chosen = [
         _Chosen(key, point) for key, point in profile.points.items() if plain(key) in needed and in_roles(key, device)
     ]
-    chosen += _row_points(profile, device, rows, needed)
+    chosen += _row_points(profile, device, rows, known_by, needed)
     lanes: tuple[Lane, ...] = ("fast", "slow")
+    if profile.protocol in plan_serial.PROTOCOLS:
+        asked = tuple(plan_serial.blocks((_picked(one) for one in chosen), profile, device))
+        return tuple(block for lane in lanes for block in asked if block.lane == lane)
     return tuple(
         block
         for lane in lanes
@@ -181,14 +235,24 @@ def blocks(profile: Profile, device: Device, rows: Mapping[str, tuple[str, ...]]
 
 
 def _row_points(
-    profile: Profile, device: Device, rows: Mapping[str, tuple[str, ...]], needed: frozenset[str]
+    profile: Profile,
+    device: Device,
+    rows: Mapping[str, tuple[str, ...]],
+    known_by: Mapping[tuple[str, str], tuple[Mark, ...]],
+    needed: frozenset[str],
 ) -> Iterator[_Chosen]:
     for table in profile.tables.values():
         most = len(device.roles.get(table.member, ())) or MOST_ROWS  # no role: rows that feed another member
         for number, index in enumerate(rows.get(table.name, ())[:most], 1):
+            row = known_by.get((table.name, index), ())
             for name, point in table.points.items():
-                if plain(name) in needed and isinstance(point.place, InOid):
-                    yield _Chosen(row_key(table, name, number), point, f"{point.place.oid}.{index}", table.name)
+                if plain(name) in needed:
+                    oid = f"{point.place.oid}.{index}" if isinstance(point.place, InOid) else index
+                    yield _Chosen(row_key(table, name, number), point, oid, table.name, row)
+
+
+def _picked(chosen: _Chosen) -> plan_serial.Pick:
+    return plan_serial.Pick(chosen.key, chosen.point, chosen.table, int(chosen.oid) if chosen.table else None)
 
 
 def row_key(table: TableOfProfile, name: str, number: int) -> str:
@@ -206,13 +270,28 @@ def _blocks(chosen: list[_Chosen], lane: Lane, profile: Profile, device: Device)
     if profile.protocol == "host":
         yield from _host_blocks(chosen, lane, parameters)
         return
-    placed = [
-        Placed(one.key, codec.value_reader(one.point.encoding, parameters), name=_oid(one), table=one.table)
-        for one in chosen
-    ]
-    for start in range(0, len(placed), profile.limits.oids):
-        part = tuple(placed[start : start + profile.limits.oids])
-        yield Block(_get(part), part, lane)
+    for part in _parts(chosen, profile.limits.oids):
+        placed = tuple(
+            Placed(one.key, codec.value_reader(one.point.encoding, parameters), name=_oid(one), table=one.table)
+            for one in part
+        )
+        known_by = tuple(dict.fromkeys(mark for one in part for mark in one.marks))
+        yield Block(_get(placed, known_by), placed, lane, known_by)
+
+
+def _parts(chosen: list[_Chosen], most: int) -> Iterator[list[_Chosen]]:
+    """Cut points so that the OIDs of each part, those of the marks included, fit one question."""
+    part: list[_Chosen] = []
+    oids: set[str] = set()
+    for one in chosen:
+        more = {_oid(one), *(mark.oid for mark in one.marks)}
+        if part and len(oids | more) > most:
+            yield part
+            part, oids = [], set()
+        part.append(one)
+        oids |= more
+    if part:
+        yield part
 
 
 def _oid(chosen: _Chosen) -> str:
@@ -222,8 +301,9 @@ def _oid(chosen: _Chosen) -> str:
     return chosen.point.place.oid
 
 
-def _get(points: Iterable[Placed]) -> GetOids:
-    return GetOids(tuple(dict.fromkeys(point.name for point in points)))
+def _get(points: Iterable[Placed], known_by: Iterable[Mark] = ()) -> GetOids:
+    """Marks come last: an agent that takes little is asked in several questions, and rows may move between them."""
+    return GetOids(tuple(dict.fromkeys([*(point.name for point in points), *(mark.oid for mark in known_by)])))
 
 
 def _host_blocks(chosen: list[_Chosen], lane: Lane, parameters: Mapping[str, Value]) -> Iterator[Block]:
@@ -290,8 +370,10 @@ def split(block: Block) -> tuple[Block, ...]:
     middle = len(block.points) // 2
     halves = (block.points[:middle], block.points[middle:])
     request = block.request
+    if isinstance(request, AskText | AskYdt):
+        return ()  # one answer for all of them: who does not know the command has none of them
     if isinstance(request, GetOids):
-        return tuple(Block(_get(half), half, block.lane) for half in halves)
+        return tuple(Block(_get(half, block.marks), half, block.lane, block.marks) for half in halves)
     if isinstance(request, ReadHost):
         return tuple(Block(ReadHost(tuple(one.name for one in half)), half, block.lane) for half in halves)
     absolute = ([replace(one, at=one.at + request.address) for one in half] for half in halves)
@@ -308,9 +390,12 @@ def write(profile: Profile, device: Device, target: str, value: int) -> Write:
     member ('airConditioners[2].airOperate', value as the interface has it).
     """
     point = profile.points.get(target)
-    if point and point.write:
+    if point and isinstance(point.write, InRegister):
         request = _register_write(point.write, 5 if point.write.space == "coil" else 6, "u16", value, profile, device)
         return Write((request,), _read_back(profile, device, target, value, OUTPUT_WITHIN_S))
+    if (spoken := plan_serial.write(profile, device, target, value)) is not None:
+        command, block = spoken
+        return Write((command,), Confirm(block, target, value, OUTPUT_WITHIN_S))
     order = _order(profile, device, target)
     if order.map and value not in order.map:
         raise UnknownWrite(f"cannot write {value} to {target}: {sorted(order.map)} are valid")
@@ -324,6 +409,17 @@ def write(profile: Profile, device: Device, target: str, value: int) -> Write:
         return Write(requests, None)
     expected = confirm.expect.get(value, value) if confirm.expect is not None else raw
     return Write(requests, _read_back(profile, device, confirm.point, expected, confirm.within_s))
+
+
+def settings(profile: Profile, device: Device) -> tuple[WriteRequest, ...]:
+    """What a device that was lost and is back is told first, in this order."""
+    parameters = profile.parameters_of(device)
+    return tuple(
+        SetOid(one.place.oid, _set_kind(one.kind), int(amount(one.value, parameters)))
+        if isinstance(one.place, InOid)
+        else _register_write(one.place, one.function, one.kind, int(amount(one.value, parameters)), profile, device)
+        for one in profile.on_return
+    )
 
 
 def _order(profile: Profile, device: Device, target: str) -> WriteOrder:

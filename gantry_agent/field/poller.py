@@ -1,25 +1,33 @@
 """One task per bus: what is due is read, decoded and handed over; orders go first.
 
 The wire belongs to `Poller.run` alone, one transaction at a time by construction. An order (`transact`) waits for at
-most the transaction that is on the wire. What a block means is `codec` and `derive`; whose turn it is, `rota`; what
-to think of a silent device, `core.monitor`: this module only tells it `Answered` or `Missed`.
+most the transaction that is on the wire: whatever takes several – finding the rows of a table, setting up a device
+that is back – is done one a step, and a question that the line is not ready for is put off rather than waited for.
+What a block means is `codec` and `derive`; whose turn it is, `rota`; how the bus keeps up, `load`; what to think of
+a silent device, `core.monitor`: this module only tells it `Answered` or `Missed`.
 """
 
 import asyncio
 import logging
+import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from gantry_agent.field import codec, derive, plan
+from gantry_agent.field.aside import PATIENCE_S, Asides, Exchange
 from gantry_agent.field.bus import Link
+from gantry_agent.field.bus.journal import Journal
+from gantry_agent.field.framing import megatec, ydt1363
+from gantry_agent.field.load import Change, Gauge, Load, gauge
 from gantry_agent.field.product import Profile
-from gantry_agent.field.request import Block, Reply, Request, Timing
+from gantry_agent.field.request import AskYdt, Block, Reply, Request, Timing, WalkColumn, WriteRequest
 from gantry_agent.field.rota import Rota, Turn, UnitState
 from gantry_agent.model import (
     Answered,
     BadReply,
+    BusDown,
     Device,
     DeviceRefused,
     Missed,
@@ -32,9 +40,18 @@ from gantry_agent.model import (
 log = logging.getLogger(__name__)
 
 RELOCATE_S = 600.0  # rows of an SNMP table come and go (DEVICES §1.1 tells of it): look again this often
+MISSING_S = (5.0, 60.0)  # and while a row is missing that the site names or that was there: so often, doubling up to
+HINT_GAP_S = 1.0  # hints of one device are heeded so often, or once in a fast period if that is shorter
 RATE_SPAN_S = 10.0  # net-snmp renews its counters every 5 s: over less a rate is nothing, or double
-ILLEGAL = frozenset({1, 2, 3})  # Modbus exceptions: this point does not exist here
-GATEWAY_SILENT = frozenset({10, 11})  # Modbus exceptions of a gateway whose own line got no answer
+ILLEGAL: Mapping[str, frozenset[int]] = {  # by protocol, the refusals that say: this does not exist here
+    "modbus": frozenset({1, 2, 3}),
+    "megatec": frozenset({megatec.UNKNOWN}),
+    "ydt1363": frozenset({ydt1363.CID2_UNKNOWN}),
+}
+# What a device refused is asked for again: soon once, since one that is still starting refuses too, then once a day,
+# since new firmware may have it. A device that was lost and is back is asked at once.
+RELEARN_S = (600.0, 86_400.0)
+HELD_S = 0.005  # a line held for less than this is waited for
 
 HandOver = Callable[[Answered | Missed], None]
 
@@ -57,7 +74,18 @@ class Unit:
     state: UnitState
     deriver: derive.Deriver
     rows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    located_at: float | None = None  # monotonic; None before the tables were ever found
+    known_by: Mapping[tuple[str, str], tuple[plan.Mark, ...]] = field(default_factory=dict)
+    most_rows: dict[str, int] = field(default_factory=dict)  # of each table, ever
+    locate_at: float = 0.0  # monotonic: when the rows are to be looked for, again
+    relook_s: float = RELOCATE_S
+    heeded_at: float | None = None  # the latest hint that was followed
+    walks: deque[WalkColumn | AskYdt] = field(default_factory=deque)  # still to be done before the rows are found
+    walked: dict[WalkColumn | AskYdt, Reply] = field(default_factory=dict)
+    settings: deque[WriteRequest] = field(default_factory=deque)  # still to be written to a device that is back
+    lacking: frozenset[str] = frozenset()  # points that it says it does not have
+    gave: frozenset[str] = frozenset()  # points refused now that gave a value since it was last learnt
+    relearn_at: float | None = None  # monotonic; None while it has refused nothing
+    relearnt: int = 0
     held: bool = True  # nothing is handed over until every block was read: at start, and when a lost device is back
     now: dict[str, derive.Sample] = field(default_factory=dict)
     before: dict[str, derive.Sample] = field(default_factory=dict)  # of counters, RATE_SPAN_S ago or more
@@ -85,9 +113,24 @@ class Poller:
         self._by_state = {id(unit.state): unit for unit in self._units}
         self._rota = Rota()
         self._orders: deque[_Order] = deque()
+        self._asides = Asides(link.journal, self._ask)
         self._wake = asyncio.Event()
+        self._down = False
+        self._gauge: Gauge = gauge(0.0, lanes.slow_s)
         self.progress = 0.0  # monotonic time of the last finished step; the watchdog reads it
         self.looked = asyncio.Event()  # every block was read once, or its device is silent
+
+    @property
+    def load(self) -> Load:
+        """Tell how the bus keeps up with what is asked of it."""
+        return self._gauge.load
+
+    def relearn(self, device: str) -> None:
+        """Ask a device again for what it has refused: somebody knows that it has changed."""
+        for unit in self._units:
+            if unit.device.key == device and unit.relearn_at is not None:
+                unit.relearn_at = 0.0
+                self._wake.set()
 
     async def transact(self, request: Request, timing: Timing) -> Reply:
         """Put one request before everything that is not yet on the wire; raises what the link raises."""
@@ -96,12 +139,50 @@ class Poller:
         self._wake.set()
         return await order.answer
 
+    async def examine(self, request: Request, timing: Timing) -> Exchange:
+        """Ask something for a technician, when the line has nothing to do, or at the latest after some seconds."""
+        answer = self._asides.add(request, timing)
+        self._wake.set()
+        return await answer
+
+    @property
+    def journal(self) -> Journal:
+        """Give what the bus remembers of its conversations."""
+        return self._link.journal
+
+    def hint(self, device: str) -> bool:
+        """Poll a device now, since somebody says that it has news; tell whether that is heeded.
+
+        Whoever cries wolf costs little: hints that follow within the gap (`HINT_GAP_S`) make one poll at its end.
+        """
+        unit = next((unit for unit in self._units if unit.device.key == device), None)
+        if unit is None:
+            return False
+        now, gap_s = time.monotonic(), min(HINT_GAP_S, self._lanes.fast_s)
+        at = now if unit.heeded_at is None else max(now, unit.heeded_at + gap_s)
+        if unit.heeded_at is not None and unit.heeded_at > now:
+            return False  # one is waiting already
+        unit.heeded_at = at
+        self._rota.hint(unit.state, at)
+        self._wake.set()
+        return True
+
+    def look(self, devices: Collection[str]) -> None:
+        """Read the alarm and door points of these devices now: what was seen elsewhere may show there as well (D18)."""
+        now = time.monotonic()
+        for unit in self._units:
+            if unit.device.key in devices and not unit.state.misses:
+                self._rota.look(unit.state, now)
+        self._wake.set()
+
     async def run(self) -> None:
         """Poll until cancelled, then close the link."""
         self._rota = Rota()
         start = time.monotonic()
+        self._gauge = gauge(start, self._lanes.slow_s)
         for unit in self._units:
-            unit.located_at = None
+            unit.locate_at, unit.relearn_at = 0.0, None
+            unit.walks.clear()
             self._replan(unit, start)
         try:
             while True:
@@ -112,27 +193,73 @@ class Poller:
 
     async def _step(self) -> None:
         if self._orders:
-            await self._serve(self._orders.popleft())
+            await self._serve(self._next_order())
             return
         now = time.monotonic()
+        for change in self._gauge.roll(now):
+            self._tell(change)
+        for unit in self._units:
+            if unit.relearn_at is not None and unit.relearn_at <= now:
+                self._begin_anew(unit, now)
+        if (pause_s := self._link.held_s()) > 0:  # an order may still come before a turn is chosen, not after
+            await self._nap(pause_s)
+            return
+        aside_at = self._aside_at(now)
+        if aside_at + PATIENCE_S < now:
+            await self._asides.take()
+            return
         turn, due = self._rota.next(now)
+        if turn is None and aside_at <= now:
+            await self._asides.take()
+            return
+        due = min(due, aside_at)
         if turn is not None:
             await self._take(turn)
             if not self.looked.is_set() and self._rota.all_tried():
                 self.looked.set()
             return
+        await self._nap(max(0.0, due - now))
+        self._gauge.idle(time.monotonic() - now)
+
+    def _aside_at(self, now: float) -> float:
+        """Tell since when a technician's question waits, or when the line is ready for it; infinity without one."""
+        if (aside := self._asides.first()) is None:
+            return math.inf
+        held_s = self._link.held_s(aside.request)
+        return now + held_s if held_s > HELD_S else aside.asked_at
+
+    async def _nap(self, seconds: float) -> None:
+        """Wait so long, or until somebody has an order or news."""
         self._wake.clear()
+        timer = asyncio.get_running_loop().call_later(seconds, self._wake.set)
         try:
-            async with asyncio.timeout(max(0.0, due - now)):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
+            await self._wake.wait()
+        finally:
+            timer.cancel()
+
+    def _next_order(self) -> _Order:
+        """Take the order that the line is ready for first, the oldest of those."""
+        first = min(self._orders, key=lambda order: round(self._link.held_s(order.request), 2))
+        self._orders.remove(first)
+        return first
+
+    async def _ask(self, request: Request, timing: Timing) -> Reply:
+        down = False
+        try:
+            return await self._link.transact(request, timing)
+        except BusDown:
+            down = True
+            raise
+        finally:
+            if self._down and not down:
+                self._rota.hurry(time.monotonic())  # it was the medium that was away, not they
+            self._down = down
 
     async def _serve(self, order: _Order) -> None:
         if order.answer.done():  # whoever asked has gone
             return
         try:
-            reply = await self._link.transact(order.request, order.timing)
+            reply = await self._ask(order.request, order.timing)
         except (NoReply, BadReply, DeviceRefused) as e:
             if not order.answer.done():
                 order.answer.set_exception(e)
@@ -147,46 +274,77 @@ class Poller:
 
     async def _take(self, turn: Turn) -> None:
         unit = self._by_state[id(turn.unit)]
+        if (held_s := self._link.held_s(turn.block.request)) > HELD_S:
+            self._rota.put_off(turn, time.monotonic() + held_s)
+            return
         try:
-            if self._must_locate(unit):
-                await self._locate(unit)
-                if turn.dropped:
-                    return
-            reply = await self._link.transact(turn.block.request, unit.profile.timing)
+            if await self._prepare(unit):
+                self._rota.put_off(turn, turn.due)
+                return
+            reply = await self._ask(turn.block.request, unit.profile.timing)
             values = codec.decode(turn.block, reply, unit.profile, unit.device)
         except DeviceRefused as e:
             self._refused(unit, turn, e)
         except (NoReply, BadReply) as e:
+            if isinstance(e, codec.RowsMoved):
+                log.info("rows of %s have moved: %s", unit.device.key, e)
+                unit.locate_at = 0.0
             self._failed(unit, turn, e)
         else:
-            lost = turn.unit.misses >= self._lanes.misses
-            self._rota.succeeded(turn, time.monotonic())
-            if lost:  # its other blocks are due now; one picture of the whole is better than pieces
-                unit.held = True
-                self._rota.begin_round(turn)
+            gone = [point.key for point in turn.block.points if point.table and _gone(unit, point.key, values)]
+            now = time.monotonic()
+            if turn.read_at is not None:
+                self._gauge.read(turn.lane, now - turn.read_at, turn.period_s)
+            turn.read_at = now
+            if self._answered(unit, turn, now):
+                return
             self._absorb(unit, values)
-            if any(point.table and values.get(point.key) is Quality.NOT_SUPPORT for point in turn.block.points):
-                unit.located_at = min(unit.located_at or 0.0, time.monotonic() - RELOCATE_S + 10.0)  # a row is gone
+            if gone:
+                log.info("rows of %s are gone: %s", unit.device.key, ", ".join(gone))
+                unit.locate_at = 0.0
+                self._rota.hint(unit.state, time.monotonic())
+
+    def _answered(self, unit: Unit, turn: Turn, now: float) -> bool:
+        """Put a turn back whose unit has answered; tell whether it was lost and what it said is not to be used."""
+        lost = turn.unit.misses >= self._lanes.misses
+        self._rota.succeeded(turn, now)
+        if not lost:
+            return False
+        unit.held = True  # its other blocks are due now; one picture of the whole is better than pieces
+        unit.settings.extend(plan.settings(unit.profile, unit.device))
+        if unit.settings or unit.relearn_at is not None:
+            self._begin_anew(unit, now)
+            return True
+        self._rota.begin_round(turn)
+        return False
 
     def _refused(self, unit: Unit, turn: Turn, refusal: DeviceRefused) -> None:
-        """The device answered, but not this block: split it, give the single point up, or call it a miss."""
-        if refusal.code in GATEWAY_SILENT and unit.profile.protocol == "modbus":
+        """The device answered, but not this block: split it, give the single point up, or call it a miss.
+
+        A point that gave a value before is not given up but asked again: modules answer "illegal" while they start.
+        """
+        illegal = refusal.code in ILLEGAL.get(unit.profile.protocol, ())
+        keys = frozenset(turn.block.keys)
+        unit.gave |= {key for key in keys if (s := unit.now.get(key)) and not isinstance(s.value, Quality)}
+        parts = plan.split(turn.block) if illegal else ()
+        if not illegal or (not parts and keys <= unit.gave):
             self._failed(unit, turn, refusal)
             return
         now = time.monotonic()
-        if refusal.code in ILLEGAL and unit.profile.protocol == "modbus":
-            turn.dropped = True
-            turn.unit.misses, turn.unit.silent_until = 0, 0.0
-            parts = plan.split(turn.block)
-            self._rota.add(Turn(turn.unit, part, turn.lane, turn.period_s, now) for part in parts)
-            if not parts:
-                log.info("%s does not have %s (%s)", unit.device.key, ", ".join(turn.block.keys), refusal)
-                self._absorb(unit, dict.fromkeys(turn.block.keys, Quality.NOT_SUPPORT))
+        if self._answered(unit, turn, now):
             return
-        self._rota.succeeded(turn, now)
-        self._absorb(unit, dict.fromkeys(turn.block.keys, Quality.GET_FAILED))
+        turn.dropped = True
+        if unit.relearn_at is None:
+            unit.relearn_at = now + RELEARN_S[min(unit.relearnt, len(RELEARN_S) - 1)]
+        self._rota.add(Turn(turn.unit, part, turn.lane, turn.period_s, now) for part in parts)
+        if not parts:
+            if not keys <= unit.lacking:
+                unit.lacking |= keys
+                log.info("%s does not have %s (%s)", unit.device.key, ", ".join(turn.block.keys), refusal)
+            self._absorb(unit, dict.fromkeys(turn.block.keys, Quality.NOT_SUPPORT))
 
     def _failed(self, unit: Unit, turn: Turn, why: Exception) -> None:
+        turn.read_at = None
         self._rota.failed(turn, time.monotonic())
         self._hand_over(Missed(unit.device.key, time.time(), str(why)))
         if turn.misses == self._lanes.misses and turn.unit.misses < turn.misses:  # the others of this unit answer
@@ -199,6 +357,9 @@ class Poller:
             if unit.counters and key.partition("[")[0] in unit.counters:
                 _keep_earlier(unit, key, sample)
             unit.now[key] = sample
+            if key in unit.lacking and value is not Quality.NOT_SUPPORT:
+                unit.lacking -= {key}
+                log.info("%s has %s now", unit.device.key, key)
         if unit.held:
             if not self._rota.all_tried(unit.state):
                 return
@@ -212,28 +373,85 @@ class Poller:
     # --- planning
 
     def _must_locate(self, unit: Unit) -> bool:
-        if not unit.profile.tables:
-            return False
-        return unit.located_at is None or time.monotonic() - unit.located_at >= RELOCATE_S
+        return bool(unit.profile.tables) and time.monotonic() >= unit.locate_at
 
-    async def _locate(self, unit: Unit) -> None:
-        """Find the rows of a device's tables, and plan anew when they are not where they were."""
-        rows = {}
+    async def _prepare(self, unit: Unit) -> bool:
+        """Do one thing that has to be done before a unit's blocks are read; tell whether there was one."""
+        if unit.settings:
+            await self._set(unit)
+            return True
+        if self._must_locate(unit):
+            if not unit.walks:
+                needed = (walk for table in plan.tables(unit.profile, unit.device) for walk in table.requests)
+                unit.walks, unit.walked = deque(dict.fromkeys(needed)), {}
+            unit.walked[unit.walks[0]] = await self._walk(unit)
+            unit.walks.popleft()
+            if not unit.walks:
+                self._locate(unit)
+            return True
+        return False
+
+    async def _walk(self, unit: Unit) -> Reply:
+        """Do the next walk; a device that does not know what is asked has no rows there."""
+        try:
+            return await self._ask(unit.walks[0], unit.profile.timing)
+        except DeviceRefused as e:
+            if e.code not in ILLEGAL.get(unit.profile.protocol, ()):
+                raise
+            return ()
+
+    async def _set(self, unit: Unit) -> None:
+        """Write one setting to a device that is back; one that it refuses is told of and left."""
+        try:
+            await self._ask(unit.settings[0], unit.profile.timing)
+        except (DeviceRefused, BadReply) as e:
+            log.warning("cannot set %s up after its return: %s", unit.device.key, e)
+        unit.settings.popleft()
+        if not unit.settings:
+            log.info("%s is back and has been set up", unit.device.key)
+
+    def _locate(self, unit: Unit) -> None:
+        """Find the rows of a device's tables in what was walked, and plan anew when they are not where they were."""
+        rows: dict[str, tuple[str, ...]] = {}
+        known_by: dict[tuple[str, str], tuple[plan.Mark, ...]] = {}
         for table in plan.tables(unit.profile, unit.device):
-            replies = [await self._link.transact(request, unit.profile.timing) for request in table.requests]
+            replies = [unit.walked[request] for request in table.requests]
             rows[table.name] = plan.locate(table, replies)
-        unit.located_at = time.monotonic()
-        if rows != unit.rows:
-            unit.rows = rows
+            known_by |= plan.marks(table, replies, rows[table.name])
+        unit.walked = {}
+        now = time.monotonic()
+        unit.relook_s = _relook(unit.relook_s) if _incomplete(unit, rows) else RELOCATE_S
+        unit.locate_at = now + unit.relook_s
+        if rows != unit.rows or known_by != unit.known_by:
+            unit.rows, unit.known_by = rows, known_by
             unit.deriver = derive.Deriver(unit.profile, unit.device, rows)
             unit.now, unit.before, unit.between = {}, {}, {}  # row 1 may be another row now
             self._rota.drop(unit.state)
-            self._replan(unit, unit.located_at)
+            self._replan(unit, now)
+
+    def _begin_anew(self, unit: Unit, now: float) -> None:
+        """Ask for whole blocks again, whatever was refused before."""
+        unit.relearnt += unit.relearn_at is not None
+        unit.relearn_at, unit.gave = None, frozenset()
+        self._rota.drop(unit.state)
+        self._replan(unit, now)
 
     def _replan(self, unit: Unit, now: float) -> None:
         periods = {"fast": self._lanes.fast_s, "slow": self._lanes.slow_s}
-        blocks: tuple[Block, ...] = plan.blocks(unit.profile, unit.device, unit.rows)
+        blocks: tuple[Block, ...] = plan.blocks(unit.profile, unit.device, unit.rows, unit.known_by)
         self._rota.add(Turn(unit.state, block, block.lane, periods[block.lane], now) for block in blocks)
+
+    def _tell(self, change: Change) -> None:
+        what, period_s = {
+            "fast": ("alarm and door points", self._lanes.fast_s),
+            "slow": ("measurements", self._lanes.slow_s),
+        }[change.lane]
+        bus = self._units[0].device.bus
+        if change.late:
+            text = "bus %s is too slow for what is asked of it: %s come every %.1f s instead of %g s"
+            log.warning(text, bus, what, change.stretch * period_s, period_s)
+        else:
+            log.info("bus %s keeps up again: %s come every %g s", bus, what, period_s)
 
 
 def _unit(device: Device, profile: Profile) -> Unit:
@@ -249,6 +467,27 @@ def _keep_earlier(unit: Unit, key: str, sample: derive.Sample) -> None:
     elif key not in unit.before or sample.t - between.t >= RATE_SPAN_S:
         unit.before[key] = between
         unit.between[key] = sample
+
+
+def _gone(unit: Unit, key: str, values: Mapping[str, Value | Quality]) -> bool:
+    """Tell whether a point of a row is not there any more."""
+    before = unit.now.get(key)
+    return values[key] is Quality.NOT_SUPPORT and before is not None and before.value is not Quality.NOT_SUPPORT
+
+
+def _relook(before_s: float) -> float:
+    first, most = MISSING_S
+    return first if before_s == RELOCATE_S else min(most, 2 * before_s)
+
+
+def _incomplete(unit: Unit, rows: Mapping[str, tuple[str, ...]]) -> bool:
+    """Tell whether a row is missing: one that the site numbers, or one that was there before."""
+    missing = False
+    for name, indexes in rows.items():
+        wanted = len(unit.device.roles.get(unit.profile.tables[name].member, ()))
+        unit.most_rows[name] = most = max(unit.most_rows.get(name, 0), len(indexes))
+        missing = missing or len(indexes) < max(wanted, most)
+    return missing
 
 
 def _reading(value: Value | Quality, at: float) -> Reading:

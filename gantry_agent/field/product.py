@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
+from gantry_agent.field.framing.counted import Layout
 from gantry_agent.field.request import Timing
 from gantry_agent.model import Device, Lane, Quality, Value
 from gantry_agent.text import Text
 from gantry_agent.vocabulary import MEMBERS, WARNING_FIELD
 
-Protocol = Literal["modbus", "snmp", "host"]
+Protocol = Literal["modbus", "snmp", "host", "megatec", "ydt1363"]
 Maturity = Literal["draft", "transcript", "simulated", "recorded"]
 Space = Literal["holding", "input", "coil", "discrete"]
 ByteOrder = Literal["big", "little", "swap-words", "swap-bytes"]
@@ -95,7 +96,52 @@ class InHost:
     name: str
 
 
-Place = InRegister | InOid | InHost
+@dataclass(frozen=True, slots=True)
+class InText:
+    """A part of the answer to a Megatec command: a field between blanks, characters of it, or of the whole answer."""
+
+    command: str
+    field: int = 0  # from 1, after the mark; 0: the whole answer, where the mark is character 0
+    first: int | None = None  # characters of a field count from 1
+    last: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InAnswer:
+    """A value in an answer of YD/T 1363, by its path through the layout of that answer."""
+
+    answer: str
+    path: str
+    row: int | None = None  # of the innermost group, from 1; None: the table's row, or the first
+    place: int | None = None  # in a run, from 1
+
+
+Place = InRegister | InOid | InHost | InText | InAnswer
+Term = int | str  # str: the parameter of that name, or `row`
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A command of YD/T 1363: CID1, CID2 and the bytes of INFO."""
+
+    cid1: int
+    cid2: int
+    info: tuple[Term, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerLayout:
+    """What is asked, and how the answer is laid out."""
+
+    question: Question
+    layout: Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """A point that is written by commands: which one, by the value that is wanted."""
+
+    by_value: Mapping[int, str | Question] = field(hash=False)  # str: of Megatec
 
 
 # --- what a raw value means -----------------------------------------------------------------------------------------
@@ -111,13 +157,14 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """From the raw value: refuse (`none`), cut out (`mask`, `bit`), then translate (`map`) or raw × scale + offset."""
+    """From the raw value: refuse (`none`, `absent`), cut out (`mask`, `bit`), then translate (`map`) or scale."""
 
     kind: str  # u16 … f64, text:N for registers; integer, u32, s32, decimal, text for SNMP; any for a host
     order: ByteOrder = "big"
     bit: int | None = None
     mask: int | None = None
-    none: tuple[Value | Bound, ...] = ()
+    none: tuple[Value | Bound, ...] = ()  # there is no value now
+    absent: tuple[Value | Bound, ...] = ()  # this unit has no such thing
     map: Mapping[Value, Value | Quality] | None = field(default=None, hash=False)
     otherwise: Value | Quality = Quality.NO_DATA  # a raw value that the map does not name
     scale: Amount = 1
@@ -134,7 +181,8 @@ class Point:
     unit: str
     lane: Lane
     inferred: bool
-    write: InRegister | None = None  # a point that the site may name as an output
+    write: InRegister | Commands | None = None  # a point that the site may name as an output
+    terminal: str = ""  # points of one terminal are one contact, set as input or as output
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +205,7 @@ class Table:
     order: Literal["index", "value"]
     where: tuple[RowFilter, ...]
     points: Mapping[str, Point] = field(hash=False)  # by name within the row: 'rectifier.outputCurrent', 'status_code'
+    rows: InAnswer | None = None  # of YD/T 1363: the counted group that the rows are
 
 
 # --- what follows from readings -------------------------------------------------------------------------------------
@@ -239,6 +288,16 @@ class WriteOrder:
     confirm: ReadBack | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a device forgets when it loses power and needs to be told again; `kind` and `function` as in WriteOrder."""
+
+    place: InRegister | InOid
+    function: int
+    kind: str
+    value: Amount
+
+
 # --- the profile ----------------------------------------------------------------------------------------------------
 
 
@@ -288,6 +347,8 @@ class Profile:
     derived: tuple[Derived, ...]
     warnings: tuple[AlarmText, ...]
     writes: tuple[WriteOrder, ...]
+    on_return: tuple[Setting, ...] = ()  # written, in this order, when a device that was lost answers again
+    answers: Mapping[str, AnswerLayout] = field(default_factory=dict)
 
     def provides(self, member: str) -> frozenset[str]:
         """Fields of the interface that a device of this product fills, without what the site maps to it."""

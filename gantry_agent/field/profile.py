@@ -1,7 +1,8 @@
 """Profile files: one YAML per product becomes a Profile, or a list of every fault in it with its line and column.
 
-The form is described in profiles/README.md. A file is read whole before anything is complained of, so that one run
-shows all that is wrong. What the parts mean is in `product`; how they are read, bottom up, in `profile_parts`.
+The form is described in profiles/README.md, what only Megatec and YD/T 1363 products have in `profile_serial`. A file
+is read whole before anything is complained of, so that one run shows all that is wrong. What the parts mean is in
+`product`; how they are read, bottom up, in `profile_parts`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 from gantry_agent.faults import ConfigFault, Fault, suggest
+from gantry_agent.field import profile_serial, profile_writes
 from gantry_agent.field.product import (
     AlarmText,
     Derived,
@@ -62,7 +64,7 @@ def check(path: Path) -> Profile:
 
 def _read(root: Entries, stem: str, faults: Faults) -> Profile:
     if root.text("profile") not in ("", stem):
-        root.complain("profile", zh=f"名称应与文件名相同: {stem}", en=f"cannot be other than the file's name, {stem!r}")
+        root.complain("profile", zh=f"名称应与文件名相同：{stem}", en=f"must be the file's name, {stem}")
     title = root.both_languages("title")
     protocol: Protocol = root.choice("protocol", get_args(Protocol), "modbus")
     maturity: Maturity = root.choice("maturity", get_args(Maturity), "draft")
@@ -73,15 +75,17 @@ def _read(root: Entries, stem: str, faults: Faults) -> Profile:
     parameters = _parameters(root.entries("parameters"))
     members = _members(root.entries("members"))
     parts = PartReader(protocol, parameters, members, root.strings("prefixes"))
+    parts.answers = profile_serial.answers(root.entries("answers"), parameters)
     points = _points(parts, root.entries("points"))
     tables = _tables(parts, root.entries("tables"))
     derived = _derived(parts, root.entries("derived"))
     warnings = tuple(_warning(parts, item, members) for item in root.list("warnings"))
     writes = _writes(parts, root.entries("writes"))
+    on_return = tuple(profile_writes.setting(parts, item) for item in root.list("on_return"))
     root.finish()
     profile = Profile(
         stem, title, protocol, maturity, sources, caveats, timing, limits, parameters, members, points, tables, derived,
-        warnings, writes,
+        warnings, writes, on_return, parts.answers,
     )  # fmt: skip
     if not faults.found:
         check_links(profile, root)
@@ -95,7 +99,9 @@ def _sources(root: Entries) -> tuple[Source, ...]:
         sources.append(Source(item.text("document"), item.text("page")))
         item.finish()
     if not sources:
-        root.complain("sources", zh="至少要有一个来源 (document, page)", en="cannot be empty: name document and page")
+        root.complain(
+            "sources", zh="至少要有一个来源（document 和 page）", en="cannot be empty: name a document and a page"
+        )
     return tuple(sources)
 
 
@@ -106,7 +112,7 @@ def _caveat(item: Entries) -> Text:
 
 
 def _timing(entries: Entries) -> Timing:
-    timing = Timing(entries.number("response_ms", 500) / 1000, entries.number("gap_ms", 20) / 1000)
+    timing = Timing(entries.number("response_ms", 500, above=0) / 1000, entries.number("gap_ms", 20, least=0) / 1000)
     entries.finish()
     return timing
 
@@ -141,9 +147,7 @@ def _members(entries: Entries) -> dict[str, int]:
             members[name] = entries.whole(name, 1, 0, 64)  # 0: only where the site asks for it by ids
         else:
             near = suggest(name, MEMBERS)
-            entries.complain(
-                name, zh=f"不是接口中的成员{near.zh}", en=f"cannot be: no member of the interface{near.en}"
-            )
+            entries.complain(name, zh=f"接口中没有这个成员{near.zh}", en=f"the interface has no such member{near.en}")
     return members
 
 
@@ -152,7 +156,7 @@ def _points(parts: PartReader, entries: Entries) -> dict[str, Point]:
     for key in entries.keys():  # noqa: SIM118
         point = parts.point(key, entries, entries.entries(key))
         if point and point.key in points:
-            entries.complain(key, zh=f"{point.key} 重复定义", en=f"cannot give {point.key} twice")
+            entries.complain(key, zh=f"{point.key} 重复", en=f"{point.key} is given twice")
         elif point:
             points[point.key] = point
     return points
@@ -176,5 +180,5 @@ def _warning(parts: PartReader, item: Entries, members: Mapping[str, int]) -> Al
 
 
 def _writes(parts: PartReader, entries: Entries) -> tuple[WriteOrder, ...]:
-    found = [parts.order(key, entries, entries.entries(key)) for key in entries.keys()]  # noqa: SIM118
+    found = [profile_writes.order(parts, key, entries, entries.entries(key)) for key in entries.keys()]  # noqa: SIM118
     return tuple(one for one in found if one)

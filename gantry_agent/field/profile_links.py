@@ -75,40 +75,51 @@ def check_links(profile: Profile, root: Entries) -> None:
     """Complain of every name that is used and not given, of fields given twice, of inferred values left unsaid."""
     given = {plain(key) for key in profile.points} | {plain(str(_key(one))) for one in profile.derived}
     given |= {plain(key) for table in profile.tables.values() for key in table.points}
-    sections = [("derived", used_by_derived(one)) for one in profile.derived]
-    sections += [("warnings", used_by_when(one.when)) for one in profile.warnings]
-    for section, used in sections:
+    derived, writes = root.entries("derived"), root.entries("writes")
+    uses = [(derived, key, used_by_derived(one)) for key, one in zip(derived.keys(), profile.derived, strict=True)]
+    uses += [
+        (item, "when", used_by_when(one.when))
+        for item, one in zip(root.list("warnings"), profile.warnings, strict=True)
+    ]
+    for entries, key, used in uses:
         for name in used:
             if plain(name) not in given and name not in profile.parameters:
                 near = suggest(name, given)
-                root.complain(section, zh=f"没有名为 {name!r} 的点{near.zh}", en=f"cannot find point {name!r}{near.en}")
-    for order in profile.writes:
+                entries.complain(key, zh=f"没有名为 {name} 的点{near.zh}", en=f"there is no point {name}{near.en}")
+    for key, order in zip(writes.keys(), profile.writes, strict=True):
         if order.confirm and order.confirm.point not in profile.points:
             near = suggest(order.confirm.point, profile.points)
-            root.complain(
-                "writes",
-                zh=f"没有点 {order.confirm.point!r}{near.zh}",
-                en=f"cannot find {order.confirm.point!r}{near.en}",
+            name = order.confirm.point
+            writes.entries(key).complain(
+                "confirm", zh=f"没有名为 {name} 的点{near.zh}", en=f"there is no point {name}{near.en}"
             )
     _check_local_names(profile, root)
-    twice = {_key(one) for one in profile.derived} & (set(profile.points) | _table_keys(profile.tables.values()))
-    for key in sorted(twice):
-        root.complain("derived", zh=f"{key} 重复定义", en=f"cannot give {key} twice: it is a point already")
+    points = set(profile.points) | _table_keys(profile.tables.values())
+    for written, one in zip(derived.keys(), profile.derived, strict=True):
+        if _key(one) in points:
+            derived.complain(written, zh="重复：已是一个点", en="is given twice: it is a point already")
     inferred = any(point.inferred for point in profile.points.values()) or any(
         point.inferred for table in profile.tables.values() for point in table.points.values()
     )
     if inferred and not profile.caveats:
         root.complain(
-            "caveats", zh="有推断值 (inferred) 时必须说明", en="cannot be empty: inferred values must be listed"
+            "caveats", zh="有推断值（inferred）时必须在此说明", en="cannot be empty: inferred values must be told here"
         )
 
 
 def _check_local_names(profile: Profile, root: Entries) -> None:
     """A local name means one thing in the whole profile, in whichever table it stands."""
     seen: set[str] = set()
-    for name in [*profile.points, *(key for table in profile.tables.values() for key in table.points)]:
+    tables = root.entries("tables")
+    places = [(root.entries("points"), name) for name in profile.points]
+    places += [
+        (tables.entries(table.name).entries("points"), name)
+        for table in profile.tables.values()
+        for name in table.points
+    ]
+    for entries, name in places:
         if name in seen:
-            root.complain("points", zh=f"{name} 重复定义", en=f"cannot give {name} twice")
+            entries.complain(name, zh="重复", en="is given twice")
         seen.add(name)
 
 

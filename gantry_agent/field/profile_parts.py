@@ -7,17 +7,19 @@ stand-in or None. Whether the names that parts use exist is checked afterwards, 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Literal
 
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from gantry_agent.faults import suggest
+from gantry_agent.field import profile_serial
 from gantry_agent.field.product import (
     Address,
     Amount,
+    AnswerLayout,
     Bound,
     Case,
+    Commands,
     Comparison,
     Derived,
     Encoding,
@@ -31,27 +33,26 @@ from gantry_agent.field.product import (
     Place,
     Point,
     Protocol,
-    ReadBack,
     RowFilter,
     Table,
     When,
-    WriteOrder,
     key_of,
     read_name,
 )
 from gantry_agent.field.profile_yaml import Entries
 from gantry_agent.model import Lane, Quality, Value
-from gantry_agent.vocabulary import MEMBERS
+from gantry_agent.vocabulary import MEMBERS, Form
 
 OPERATIONS = (
     "value", "first", "positive", "negative", "sum", "difference", "product", "mean", "min", "max", "ratio", "rate",
     "case",
 )  # fmt: skip
-ORDERS: Mapping[str, tuple[str, ...]] = MappingProxyType({"airConditioners": ("airOperate",)})  # of the interface, §2.2
 
 _WORDS = {"NoData": Quality.NO_DATA, "NotSupport": Quality.NOT_SUPPORT}
 _SPACES = ("holding", "input", "coil", "discrete")
 _KINDS: Mapping[Protocol, tuple[str, ...]] = {
+    "megatec": ("decimal", "text"),
+    "ydt1363": ("any",),
     "modbus": ("u16", "s16", "u32", "s32", "u64", "s64", "f32", "f64"),
     "snmp": ("integer", "u32", "s32", "decimal", "text"),
     "host": ("any",),
@@ -69,20 +70,27 @@ class PartReader:
     members: Mapping[str, int]
     prefixes: Mapping[str, str]
     lanes_said: set[str] = field(default_factory=set)  # points whose lane the file states
+    answers: Mapping[str, AnswerLayout] = field(default_factory=dict)  # of YD/T 1363
 
     # --- names and places
 
     def name(self, key: str, parent: Entries) -> Name | None:
         """A key that names a field of the interface or is a local name."""
         name = read_name(key)
-        if name is None:
-            parent.complain(key, zh="不是合法的名称", en="cannot be a name: write member.field or a lower_snake word")
+        if name is None or (not name.member and name.field != name.field.lower()):
+            parent.complain(
+                key,
+                zh="不能作名称：应为 成员.字段，或小写的名称",
+                en="cannot be a name: write member.field, or a name of your own in lower case",
+            )
         elif name.member and name.member not in self.members:
             near = suggest(name.member, self.members)
-            parent.complain(key, zh=f"members 中没有该成员{near.zh}", en=f"cannot be: not among members{near.en}")
+            parent.complain(
+                key, zh=f"members 中没有成员 {name.member}{near.zh}", en=f"members has no {name.member}{near.en}"
+            )
         elif name.member and name.field not in MEMBERS[name.member].fields:
             near = suggest(name.field, MEMBERS[name.member].fields)
-            parent.complain(key, zh=f"接口中没有该字段{near.zh}", en=f"cannot be: no field of the interface{near.en}")
+            parent.complain(key, zh=f"接口中没有该字段{near.zh}", en=f"the interface has no such field{near.en}")
         else:
             return name
         return None
@@ -105,8 +113,8 @@ class PartReader:
         if space not in spaces or address is None:
             entries.complain(
                 key,
-                zh=f"应为 '{'|'.join(spaces)} 地址', 如 '{spaces[0]} 0x2006'",
-                en=f"cannot be read: write '{'|'.join(spaces)} ADDRESS', such as '{spaces[0]} 0x2006'",
+                zh=f"无法解读；应写 {'|'.join(spaces)} 加地址，如 {spaces[0]} 0x2006",
+                en=f"cannot be read: write {'|'.join(spaces)} and the address, like {spaces[0]} 0x2006",
             )
             return InRegister("holding", Address())
         return InRegister(space, address)  # type: ignore[arg-type]  # it is one of the spaces
@@ -126,6 +134,10 @@ class PartReader:
             return self.register(entries, "read")
         if self.protocol == "snmp":
             return InOid(self.oid(entries, "column" if row else "oid"))
+        if self.protocol == "megatec":
+            return profile_serial.text_place(entries)
+        if self.protocol == "ydt1363":
+            return profile_serial.answer_place(entries, "read", self.answers)
         name = entries.text("host")
         for parameter in re.findall(r"\{(\w*)\}", name):
             self.amount(entries, "host", parameter)
@@ -139,7 +151,9 @@ class PartReader:
             return value
         near = suggest(str(value), self.parameters)
         entries.complain(
-            key, zh=f"{value!r} 既非数字也非参数{near.zh}", en=f"cannot be {value!r}: no number, no parameter{near.en}"
+            key,
+            zh=f"{value!r} 既非数字也非参数名{near.zh}",
+            en=f"cannot be {value!r}: it must be a number or the name of a parameter{near.en}",
         )
         return 1
 
@@ -147,11 +161,16 @@ class PartReader:
 
     def encoding(self, entries: Entries, place: Place) -> Encoding:
         kind = self.kind(entries, place)
-        none = tuple(self.none(entries))
+        none, absent = tuple(self.none(entries, "none")), tuple(self.none(entries, "absent"))
         values = self.value_map(entries) if entries.has("map") else None
         otherwise: Value | Quality = Quality.NO_DATA
         if entries.has("else"):
             otherwise = _word(entries.scalar("else"))
+        for cut in ("bit", "mask"):
+            if entries.has(cut) and kind in ("f32", "f64"):
+                entries.complain(
+                    cut, zh=f"不能用于 {kind}：浮点数没有位", en=f"cannot be used with {kind}: it has no bits"
+                )
         return Encoding(
             kind=kind,
             order=entries.choice("order", ("big", "little", "swap-words", "swap-bytes"), "big")
@@ -160,6 +179,7 @@ class PartReader:
             bit=entries.whole("bit", 0, 0, 63) if entries.has("bit") else None,
             mask=entries.whole("mask", 1, 1, 2**64 - 1) if entries.has("mask") else None,
             none=none,
+            absent=absent,
             map=values,
             otherwise=otherwise,
             scale=self.amount(entries, "scale", entries.take("scale")) if entries.has("scale") else 1,
@@ -179,26 +199,30 @@ class PartReader:
         entries.complain("as", zh=f"不能是 {kind!r}{near.zh}", en=f"cannot be {kind!r}{near.en}")
         return valid[0]
 
-    def none(self, entries: Entries) -> list[Value | Bound]:
+    def none(self, entries: Entries, key: str) -> list[Value | Bound]:
         """Raw values that mean no value: `[2147483647, {above: 1999}]`."""
-        raw = entries.take("none")
+        raw = entries.take(key)
         items = raw if isinstance(raw, CommentedSeq) else [] if raw is None else [raw]
         found: list[Value | Bound] = []
         for item in items:
             if isinstance(item, CommentedMap) and set(item) <= {"above", "below"} and item:
                 found.append(Bound(item.get("below"), item.get("above")))
             elif isinstance(item, (int, float, str)) and not isinstance(item, bool):
-                found.append(_plain_scalar(item))
+                found.append(plain_scalar(item))
             else:
-                entries.complain("none", zh=f"不能是 {item!r}", en=f"cannot be {item!r}: raw values are wanted")
+                entries.complain(
+                    key,
+                    zh=f"不能是 {item!r}，应为原始值，如 0xFFFF 或 {{above: 1999}}",
+                    en=f"cannot be {item!r}: it must be raw values, like 0xFFFF or {{above: 1999}}",
+                )
         return found
 
     def value_map(self, entries: Entries) -> dict[Value, Value | Quality]:
         raw = entries.take("map")
         if not isinstance(raw, CommentedMap) or not raw:
-            entries.complain("map", zh="应为 {原始值: 值}", en="cannot be used: {raw: value} is wanted")
+            entries.complain("map", zh="应为 {原始值: 值}", en="it must be raw values with their meaning, {raw: value}")
             return {}
-        return {_plain_scalar(key): _word(_plain_scalar(value)) for key, value in raw.items()}
+        return {plain_scalar(key): _word(plain_scalar(value)) for key, value in raw.items()}
 
     # --- points and tables
 
@@ -211,11 +235,18 @@ class PartReader:
             self.lanes_said.add(key)
         lane: Lane = entries.choice("lane", ("fast", "slow"), "slow") if entries.has("lane") else "slow"
         inferred = entries.flag("inferred")
-        write = self.register(entries, "write", ("coil", "holding")) if entries.has("write") else None
+        write = self.written(entries, row=row) if entries.has("write") else None
+        terminal = entries.text("terminal") if entries.has("terminal") else ""
         entries.finish()
         if name is None:
             return None
-        return Point(key_of(name.member, name.number or 1, name.field), place, encoding, unit, lane, inferred, write)
+        key = key_of(name.member, name.number or 1, name.field)
+        return Point(key, place, encoding, unit, lane, inferred, write, terminal)
+
+    def written(self, entries: Entries, *, row: bool) -> InRegister | Commands:
+        if self.protocol in ("megatec", "ydt1363"):
+            return profile_serial.commands(entries, self.protocol, self.parameters, row=row)
+        return self.register(entries, "write", ("coil", "holding"))
 
     def unit(self, name: Name, entries: Entries) -> str:
         """The unit as written; for a field of the interface it has to be the interface's."""
@@ -223,13 +254,16 @@ class PartReader:
         wanted = MEMBERS[name.member].fields[name.field].unit if name.member else unit
         if unit != wanted:
             entries.complain(
-                "unit", zh=f"接口规定单位为 {wanted!r}", en=f"cannot be {unit!r}: the interface wants {wanted!r}"
+                "unit",
+                zh=f"不能是 {unit!r}：接口规定为 {wanted!r}",
+                en=f"cannot be {unit!r}: the interface wants {wanted!r}",
             )
         return unit
 
     def table(self, name: str, entries: Entries) -> Table:
         member = entries.choice("member", tuple(self.members), "") if entries.has("member") else ""
-        index = self.oid(entries, "index")
+        rows = profile_serial.answer_place(entries, "rows", self.answers, group=True) if self.answers else None
+        index = "" if rows else self.oid(entries, "index")
         by: Literal["index", "value"] = "index"
         if entries.has("order"):
             by = entries.choice("order", ("index", "value"), "index")
@@ -241,7 +275,7 @@ class PartReader:
             if point:
                 points[key] = point
         entries.finish()
-        return Table(name, member, index, by, where, points)
+        return Table(name, member, index, by, where, points, rows)
 
     def row_filter(self, item: Entries) -> RowFilter:
         column = self.oid(item, "column")
@@ -257,7 +291,7 @@ class PartReader:
     def when(self, entries: Entries, key: str) -> When:
         found = tuple(tuple(self.comparison(one, name) for name in one.keys()) for one in entries.list(key))  # noqa: SIM118
         if not found:
-            entries.complain(key, zh="缺少条件", en="cannot be missing: a condition is wanted")
+            entries.complain(key, zh="缺少条件", en="a condition is missing, like when: {alarm: 1}")
         return found
 
     def comparison(self, entries: Entries, key: str) -> Comparison:
@@ -266,13 +300,14 @@ class PartReader:
         if not isinstance(raw, CommentedMap):
             return Comparison(subject, values=entries.scalars(key))
         inner = entries.entries(key)
-        if inner.has("not"):
+        given = [word for word in ("not", "below", "above") if inner.has(word)]
+        if "not" in given:
             comparison = Comparison(subject, unlike=inner.scalars("not"))
         else:
-            below, above = (self.amount(inner, k, inner.take(k)) if inner.has(k) else None for k in ("below", "above"))
+            below, above = (self.amount(inner, k, inner.take(k)) if k in given else None for k in ("below", "above"))
             if below is None and above is None:
                 entries.complain(
-                    key, zh="应为值, below, above 或 not", en="cannot be empty: a value, below, above or not"
+                    key, zh="应为值、below、above 或 not", en="it must be a value, a list, below, above or not"
                 )
             comparison = Comparison(subject, bound=Bound(below, above))
         inner.finish()
@@ -284,15 +319,20 @@ class PartReader:
         if len(chosen) != 1:
             parent.complain(
                 key,
-                zh=f"应恰有一个运算: {', '.join(OPERATIONS)}",
-                en=f"cannot be: exactly one of {', '.join(OPERATIONS)}",
+                zh=f"应恰有一个运算：{'、'.join(OPERATIONS)}",
+                en=f"give exactly one of {', '.join(OPERATIONS)}",
             )
+            for other in (*chosen, "scale", "offset", "bits", "else", "unit"):
+                entries.take(other)
+            entries.finish()  # the operation may be there, misspelt
             return None
         operation = chosen[0]
         cases: tuple[Case, ...] = ()
         operands: tuple[Operand, ...] = ()
         if operation == "case":
-            cases = tuple(self.case(item) for item in entries.list("case"))
+            cases = tuple(self.case(item, name) for item in entries.list("case"))
+            if name and entries.has("else"):
+                self.check_code(name, entries, "else")
         else:
             operands = tuple(_operand(value) for value in entries.scalars(operation))
         otherwise = _choice_word(entries.scalar("else")) if entries.has("else") else Quality.NO_DATA
@@ -311,45 +351,27 @@ class PartReader:
         entries.finish()
         return found if name else None
 
-    def case(self, item: Entries) -> Case:
+    def case(self, item: Entries, name: Name | None) -> Case:
         case = Case(self.when(item, "when"), _choice_word(item.scalar("then")))
+        if name:
+            self.check_code(name, item, "then")
         item.finish()
         return case
 
-    # --- writes
-
-    def order(self, key: str, parent: Entries, entries: Entries) -> WriteOrder | None:
-        name = read_name(key)
-        valid = {f"{member}.{order}" for member, orders in ORDERS.items() for order in orders if member in self.members}
-        if name is None or f"{name.member}.{name.field}" not in valid:
-            near = suggest(key, valid)
-            parent.complain(key, zh=f"接口中没有该指令{near.zh}", en=f"cannot be: no order of the interface{near.en}")
-            name = None
-        place: InRegister | InOid
-        if self.protocol == "snmp":
-            place = InOid(self.oid(entries, "oid"))
-            kind = entries.choice("kind", ("integer", "unsigned", "octets", "oid"), "integer")
-            function = 0
-        else:
-            place = self.register(entries, "write", ("coil", "holding"))
-            kind = self.kind(entries, place)
-            usual = 5 if place.space == "coil" else 6
-            function = entries.choice("function", (5, 6, 16), usual) if entries.has("function") else usual
-        raw = entries.take("map")
-        values = {int(k): int(v) for k, v in raw.items()} if isinstance(raw, CommentedMap) else {}
-        confirm = self.confirm(entries.entries("confirm")) if entries.has("confirm") else None
-        entries.finish()
-        return WriteOrder(name, place, function, kind, MappingProxyType(values), confirm) if name else None
-
-    def confirm(self, entries: Entries) -> ReadBack:
-        raw = entries.take("expect")
-        expect = {int(k): _plain_scalar(v) for k, v in raw.items()} if isinstance(raw, CommentedMap) else None
-        confirm = ReadBack(entries.text("point"), entries.number("within_s", 3), expect)
-        entries.finish()
-        return confirm
+    def check_code(self, name: Name, entries: Entries, key: str) -> None:
+        """A number that stands for a field of codes must be one of the interface's codes."""
+        field_ = MEMBERS[name.member].fields[name.field] if name.member else None
+        value = entries.take(key)
+        if field_ and field_.form is Form.CODE and not isinstance(value, str) and str(value) not in field_.values:
+            valid = ", ".join(field_.values)
+            entries.complain(
+                key,
+                zh=f"不能是 {value!r}：接口中 {name.member}.{name.field} 只有 {valid}",
+                en=f"cannot be {value!r}: the interface's codes of {name.member}.{name.field} are {valid}",
+            )
 
 
-def _plain_scalar(value: Any) -> Value:
+def plain_scalar(value: Any) -> Value:
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, int):

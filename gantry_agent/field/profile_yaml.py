@@ -53,11 +53,13 @@ class Entries:
         self._path = path
         self._faults = faults
         self._asked: set[str] = set()
+        self._known: set[str] = set()  # keys that could stand here
 
     def keys(self) -> tuple[str, ...]:
         return tuple(str(key) for key in self._node)
 
     def has(self, key: str) -> bool:
+        self._known.add(key)
         return key in self._node
 
     def spot(self, key: str) -> Spot:
@@ -69,18 +71,22 @@ class Entries:
 
     def complain(self, key: str, zh: str, en: str) -> None:
         path = f"{self._path}.{key}".strip(".")
-        self._faults.add(self.spot(key), zh=f"{path}: {zh}", en=f"{path}: {en}")
+        self._faults.add(self.spot(key), zh=f"{path}：{zh}", en=f"{path}: {en}")
 
     def take(self, key: str) -> Any:
         """The plain value of a key; None if it is not there."""
         self._asked.add(key)
+        self._known.add(key)
         return _plain(self._node.get(key))
 
     def finish(self) -> None:
         for key in self._node:
             if key not in self._asked:
-                near = suggest(str(key), self._asked)
-                self.complain(str(key), zh=f"未知的键{near.zh}", en=f"cannot be used: unknown key{near.en}")
+                near = suggest(str(key), self._known - {str(key)}, most=40)
+                if key in self._known:
+                    self.complain(str(key), zh="不能与同级的其他键并用", en="cannot stand beside the other keys here")
+                else:
+                    self.complain(str(key), zh=f"没有这个键{near.zh}", en=f"there is no such key{near.en}")
 
     # --- by kind
 
@@ -93,13 +99,16 @@ class Entries:
         self._wanted(key, value, "文字", "a text")
         return ""
 
-    def number(self, key: str, default: float) -> float:
+    def number(self, key: str, default: float, least: float | None = None, above: float | None = None) -> float:
         value = self.take(key)
         if value is None:
             return default
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return value
-        self._wanted(key, value, "数字", "a number")
+        good = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if good and (least is None or value >= least) and (above is None or value > above):
+            return float(value) if isinstance(value, float) else int(value)
+        zh, en = ("", "") if least is None else (f"不小于 {least:g} 的", f" of at least {least:g}")
+        zh, en = (zh, en) if above is None else (f"大于 {above:g} 的", f" above {above:g}")
+        self._wanted(key, value, f"{zh}数字", f"a number{en}")
         return default
 
     def whole(self, key: str, default: int, least: int, most: int) -> int:
@@ -123,7 +132,7 @@ class Entries:
             return value
         near = suggest(str(value), map(str, valid))
         if value is None:
-            self.complain(key, zh=f"缺少{near.zh}", en=f"cannot be missing{near.en}")
+            self.complain(key, zh=f"缺少这一项{near.zh}", en=f"is missing{near.en}")
         else:
             self.complain(key, zh=f"不能是 {value!r}{near.zh}", en=f"cannot be {value!r}{near.en}")
         return default
@@ -161,7 +170,7 @@ class Entries:
         value = self.take(key)
         if not isinstance(value, CommentedMap):
             if value is not None:
-                self._wanted(key, value, "键值映射", "a mapping")
+                self._wanted(key, value, "“键: 值”", "keys with values")
             value = CommentedMap()
         return Entries(value, self.spot(key), f"{self._path}.{key}".strip("."), self._faults)
 
@@ -178,11 +187,13 @@ class Entries:
                 spot = (item.lc.line, item.lc.col)
                 found.append(Entries(item, spot, f"{path}[{number}]", self._faults))
             else:
-                self._wanted(key, item, "键值映射的列表", "a list of mappings")
+                self._wanted(key, item, "“键: 值”的列表", "a list of entries with keys")
         return found
 
     def _wanted(self, key: str, value: Any, zh: str, en: str) -> None:
         if value is None:
-            self.complain(key, zh=f"缺少, 应为{zh}", en=f"cannot be missing: {en} is wanted")
+            self.complain(key, zh=f"缺少这一项，应为{zh}", en=f"is missing; it must be {en}")
         else:
-            self.complain(key, zh=f"不能是 {value!r}, 应为{zh}", en=f"cannot be {value!r}: {en} is wanted")
+            shown = "" if isinstance(value, CommentedMap | CommentedSeq) else f" {value!r}"
+            zh_not, en_not = (f"不能是{shown}，", f"cannot be{shown}: ") if shown else ("", "")
+            self.complain(key, zh=f"{zh_not}应为{zh}", en=f"{en_not}it must be {en}")

@@ -21,6 +21,7 @@ class Timing:
 
     response_s: float
     gap_s: float
+    seeking: bool = False  # nobody may be there: silence is no fault and is not counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +93,38 @@ class ReadHost:
     names: tuple[str, ...]
 
 
-ReadRequest = ReadRegisters | ReadBits | GetOids | ReadHost
-WriteRequest = WriteRegisters | WriteBit | SetOid
+@dataclass(frozen=True, slots=True)
+class AskText:
+    """A command of the Megatec family. Reply: the answer as it came, without its CR; () for one that is not answered.
+
+    `unit` is only how the site counts the device: nothing on the wire says whom a command is for.
+    """
+
+    unit: int
+    command: str
+    answered: bool = True  # the family answers questions; T and CT are obeyed in silence
+
+
+@dataclass(frozen=True, slots=True)
+class AskYdt:
+    """A command of YD/T 1363. Reply: the INFO of the answer."""
+
+    unit: int  # ADR
+    version: int
+    cid1: int
+    cid2: int
+    info: bytes
+
+
+ReadRequest = ReadRegisters | ReadBits | GetOids | ReadHost | AskText | AskYdt
+WriteRequest = WriteRegisters | WriteBit | SetOid | AskText | AskYdt
 Request = ReadRequest | WriteRequest | WalkColumn
 
 Registers = tuple[int, ...]
 Varbinds = Mapping[str, SnmpValue | None]
 HostValues = Mapping[str, Value | None]
 Rows = tuple[tuple[str, SnmpValue], ...]
-Reply = Registers | Varbinds | HostValues | Rows
+Reply = Registers | Varbinds | HostValues | Rows | str | bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +132,8 @@ class Placed:
     """A point of one device and where its answer stands in the reply of its block.
 
     `at` and `width` are registers or bits from the block's start; for SNMP and the host `name` is the OID or the name.
-    `decode` turns the raw words (or the one SNMP or host value) into a value; the codec made it.
+    `decode` turns the raw words (or the one SNMP or host value, or the whole answer of a Megatec or YD/T 1363 command)
+    into a value; the codec made it.
     """
 
     key: str  # 'elec.voltage', 'rectifier[2].module_status', 'di0'
@@ -120,12 +145,21 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """What tells the row of a table, and what it said when the row was found; when it changes, rows have moved."""
+
+    oid: str
+    value: SnmpValue
+
+
+@dataclass(frozen=True, slots=True)
 class Block:
     """Points that are read in one request."""
 
     request: ReadRequest
     points: tuple[Placed, ...]
     lane: Lane
+    marks: tuple[Mark, ...] = ()  # read along with the points, so that no value is taken from another row
 
     @property
     def keys(self) -> tuple[str, ...]:

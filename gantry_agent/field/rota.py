@@ -43,6 +43,8 @@ class Turn:
     period_s: float
     due: float = 0.0
     misses: int = 0
+    hinted: float | None = None  # while it was on the wire somebody asked for it to be taken again at this time
+    read_at: float | None = None  # of the latest answer, None after a miss
     tried: bool = False
     dropped: bool = False
 
@@ -54,16 +56,19 @@ class Rota:
     _lanes: dict[Lane, list[tuple[float, int, Turn]]] = field(default_factory=lambda: {"fast": [], "slow": []})
     _count: Iterator[int] = field(default_factory=itertools.count)
     _fast_in_a_row: int = 0
+    _taken: Turn | None = None  # on the wire now
 
     def add(self, turns: Iterable[Turn]) -> None:
         for turn in turns:
             self._push(turn)
 
     def drop(self, unit: UnitState) -> None:
-        """Forget every turn of a unit, before it is planned anew."""
+        """Forget every turn of a unit, the one on the wire too, before it is planned anew."""
         for turn in self._turns():
             if turn.unit is unit:
                 turn.dropped = True
+        if self._taken is not None and self._taken.unit is unit:
+            self._taken.dropped = True
 
     def all_tried(self, unit: UnitState | None = None) -> bool:
         """Tell whether every turn (of a unit) has been taken once; a unit that is silent counts as tried."""
@@ -79,6 +84,40 @@ class Rota:
             if turn.unit is done.unit and turn is not done:
                 turn.tried = False
 
+    def put_off(self, turn: Turn, until: float) -> None:
+        """Put a turn back untaken: it is due again at `until`, at once when that is over."""
+        turn.due = max(turn.due, until)
+        self._push(turn)
+
+    def hint(self, unit: UnitState, at: float) -> None:
+        """Bring every turn of a unit forward to `at`; a silent one gets its next probe then."""
+        unit.silent_until = min(unit.silent_until, at)
+        for lane, heap in self._lanes.items():
+            for _, _, turn in heap:
+                if turn.unit is unit:
+                    turn.due = min(turn.due, at)
+            self._order(lane)
+        if self._taken is not None and self._taken.unit is unit:
+            self._taken.hinted = at
+
+    def look(self, unit: UnitState, at: float) -> None:
+        """Bring the alarm and door points of a unit that answers forward to `at`."""
+        for _, _, turn in self._lanes["fast"]:
+            if turn.unit is unit:
+                turn.due = min(turn.due, at)
+        self._order("fast")
+        if self._taken is not None and self._taken.unit is unit and self._taken.lane == "fast":
+            self._taken.hinted = at
+
+    def hurry(self, now: float) -> None:
+        """The medium is back: whoever was silent without it is asked now."""
+        for lane, heap in self._lanes.items():
+            for _, _, turn in heap:
+                if turn.unit.misses:
+                    turn.unit.silent_until = 0.0
+                    turn.due = min(turn.due, now)
+            self._order(lane)
+
     def _turns(self) -> Iterator[Turn]:
         return (turn for lane in self._lanes.values() for _, _, turn in lane)
 
@@ -88,10 +127,10 @@ class Rota:
         fast_due, slow_due = fast is not None and fast.due <= now, slow is not None and slow.due <= now
         if fast_due and not (slow_due and self._fast_in_a_row >= FAST_RUN):
             self._fast_in_a_row += 1
-            return heapq.heappop(self._lanes["fast"])[2], now
+            return self._take("fast"), now
         if slow_due:
             self._fast_in_a_row = 0
-            return heapq.heappop(self._lanes["slow"])[2], now
+            return self._take("slow"), now
         return None, min((turn.due for turn in (fast, slow) if turn), default=now + LONGEST_PAUSE_S)
 
     def succeeded(self, turn: Turn, now: float) -> bool:
@@ -121,7 +160,16 @@ class Rota:
         self._push(turn)
         self._move(turn, lambda due: min(due, until))
 
+    def _take(self, lane: Lane) -> Turn:
+        turn = self._taken = heapq.heappop(self._lanes[lane])[2]
+        turn.hinted = None
+        return turn
+
     def _push(self, turn: Turn) -> None:
+        if turn is self._taken:
+            self._taken = None
+            if turn.hinted is not None:
+                turn.due = min(turn.due, turn.hinted)
         heapq.heappush(self._lanes[turn.lane], (turn.due, next(self._count), turn))
 
     def _head(self, lane: Lane, now: float) -> Turn | None:
@@ -145,5 +193,8 @@ class Rota:
             for _, _, turn in heap:
                 if turn.unit is done.unit and turn is not done:
                     turn.due = to(turn.due)
-            self._lanes[lane] = [(turn.due, n, turn) for _, n, turn in heap]
-            heapq.heapify(self._lanes[lane])
+            self._order(lane)
+
+    def _order(self, lane: Lane) -> None:
+        self._lanes[lane] = [(turn.due, n, turn) for _, n, turn in self._lanes[lane]]
+        heapq.heapify(self._lanes[lane])

@@ -4,27 +4,40 @@
 when it returns. Other storeys know it by the protocols they ask for (an outbox, a memory of repeats), not by name.
 """
 
+import logging
+import sqlite3
 import time
 from collections.abc import Collection
 from pathlib import Path
 from typing import Self
 
-from gantry_agent.model import Channel, Record
-from gantry_agent.store import outbox, settings
+from gantry_agent.core.ledger import Books, Schedule
+from gantry_agent.model import Channel, Due, Record
+from gantry_agent.store import ledger, outages, outbox, settings
 from gantry_agent.store.database import Database, StoreFault
+from gantry_agent.store.outages import Hop, Outage
 from gantry_agent.store.outbox import Bounds, Counts, Kept, Loss
 
-__all__ = ["Bounds", "Counts", "Kept", "Loss", "Store", "StoreFault"]
+__all__ = ["Bounds", "Counts", "Hop", "Kept", "Loss", "Outage", "Store", "StoreFault"]
+
+log = logging.getLogger(__name__)
+
+IN_MEMORY = Bounds(records=5_000, size=20_000_000, where=" in memory, as the disk failed")  # a fortnight
 
 
 class Store:
     """An open state database, as an async context manager. Every method may raise StoreFault.
 
     `path` is the file. With `readonly` it must exist and is only looked at, which is safe beside a running daemon.
+    With `stand_in` it goes on in memory while the disk is full, read-only or gone, and comes back by itself.
     """
 
-    def __init__(self, path: Path, *, bounds: Bounds | None = None, readonly: bool = False) -> None:
-        self._database = Database(path, lambda db: outbox.note_damage(db, time.time()), readonly=readonly)
+    def __init__(
+        self, path: Path, *, bounds: Bounds | None = None, readonly: bool = False, stand_in: bool = False
+    ) -> None:
+        self._database = Database(
+            path, lambda db: outbox.note_damage(db, time.time()), readonly=readonly, stand_in=stand_in
+        )
         self._bounds = bounds or Bounds()
 
     async def __aenter__(self) -> Self:
@@ -34,11 +47,37 @@ class Store:
     async def __aexit__(self, *exception: object) -> None:
         await self._database.__aexit__(*exception)
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether the disk fails just now, so that what is accepted is not safe from a power cut."""
+        return self._database.stand_in is not None
+
+    def _bounds_of(self, db: sqlite3.Connection) -> Bounds:
+        stand_in = self._database.stand_in
+        return IN_MEMORY if stand_in is not None and db is stand_in.connection else self._bounds
+
     # --- outbox ---
 
-    async def put(self, record: Record) -> Record:
-        """Accept a record; what comes back carries its number, and is safe from a power cut."""
-        return await self._database.run(lambda db: outbox.put(db, record, self._bounds))
+    async def put(self, record: Record, told: str | None = None, due: Due | None = None) -> Record:
+        """Accept a record; what comes back carries its number, and is safe from a power cut.
+
+        `told` is what the record tells of its cabinet. It is kept in the same transaction, so that after a power cut
+        the two agree, and takes the place of what was told before. `due` is the tick that asked for the record.
+        """
+
+        def accept(db: sqlite3.Connection) -> Record:
+            accepted = outbox.put(db, record, self._bounds_of(db))
+            if due is not None:
+                ledger.account(db, record.channel, record.cabinet, due)
+            if told is not None:
+                settings.tell(db, record.cabinet, told)
+            return accepted
+
+        return await self._database.run(accept)
+
+    async def told(self) -> dict[int, str]:
+        """What the newest record of each cabinet told."""
+        return await self._database.run(settings.told)
 
     async def next_record(self, channel: Channel, skip: Collection[int] = ()) -> Record | None:
         """The record whose turn it is (D17), leaving out the numbers in `skip`; None when there is none."""
@@ -50,7 +89,14 @@ class Store:
 
     async def delivered(self, number: int) -> None:
         """The cloud has it: it leaves the outbox. A number that is not there (any more) is in order."""
-        await self._database.run(lambda db: outbox.delivered(db, number))
+        at = time.time()
+
+        def work(db: sqlite3.Connection) -> tuple[Outage, ...]:
+            channel = outbox.delivered(db, number)
+            return outages.arrivals(db, channel, at) if channel else ()
+
+        for outage in await self._database.run(work):
+            log.info("all %d records of %s status that had waited have arrived", outage.waited, outage.channel)
 
     async def set_aside(self, number: int, code: str, answer: str) -> None:
         """The cloud will never take it: it is kept to be looked at, and its turn does not come again."""
@@ -73,6 +119,58 @@ class Store:
 
     async def losses(self) -> tuple[Loss, ...]:
         return await self._database.run(outbox.losses)
+
+    async def intervals(self, since: float) -> tuple[Loss, ...]:
+        """The intervals in which records were lost, by cause and cabinet."""
+        return await self._database.run(lambda db: outbox.intervals(db, since))
+
+    async def forget_too_old(self, now: float) -> int:
+        """Lose what is older than the bound; `now` must come from a clock that is trusted."""
+        return await self._database.run(lambda db: outbox.too_old(db, self._bounds_of(db), now))
+
+    # --- the ledger of due uploads ---
+
+    async def begin_stretch(self, at: float, boot: str, schedule: Schedule) -> None:
+        """Begin a stretch of running: one process, on one clock, with one schedule."""
+        before = await self._database.run(lambda db: ledger.begin(db, at, boot, schedule))
+        if before and (name := outages.AGENT.get(before[1])) and at > before[0]:
+            log.warning("uploads were not due for %.0f s before this: %s", at - before[0], name)
+
+    async def seen(self, at: float) -> None:
+        """Heartbeat: every tick until then is in the outbox."""
+        await self._database.run(lambda db: ledger.seen(db, at))
+
+    async def end_stretch(self, at: float, ended: str) -> None:
+        await self._database.run(lambda db: ledger.end(db, at, ended))
+
+    async def mark(self, from_at: float, until_at: float, cause: str) -> None:
+        """Say what kept the ticks of that time from being taken."""
+        await self._database.run(lambda db: ledger.mark(db, from_at, until_at, cause))
+
+    async def books(self) -> Books:
+        return await self._database.run(ledger.books)
+
+    # --- outages ---
+
+    async def trouble(self, channel: Channel, at: float, hop: str, said: str) -> None:
+        """The cloud cannot be reached: an outage begins, or goes on with another hop failing."""
+        await self._database.run(lambda db: outages.trouble(db, channel, Hop(at, hop, said)))
+
+    async def over(self, channel: Channel, at: float) -> None:
+        """The channel's outage, if there was one, is over; what failed and what waits is logged."""
+        if outage := await self._database.run(lambda db: outages.over(db, channel, at)):
+            hops = ", then ".join(f"{hop.name} ({hop.said})" for hop in outage.hops)
+            text = "%s status was offline for %.0f s: %s; records that waited: %d"
+            log.warning(text, channel, at - outage.began_at, hops, outage.waited)
+
+    async def outages(self, since: float) -> tuple[Outage, ...]:
+        """Outages that had not ended by `since` (Unix seconds), oldest first, the agent's own absences among them."""
+
+        def work(db: sqlite3.Connection) -> tuple[Outage, ...]:
+            own = outages.pauses(ledger.books(db), since)
+            return tuple(sorted((*outages.outages(db, since), *own), key=lambda each: each.began_at))
+
+        return await self._database.run(work)
 
     # --- settings ---
 

@@ -5,7 +5,8 @@ lost when the power is cut, and a cut of mains is just the moment whose alarms t
 one flush, which a gantry's few records a minute can pay.
 
 A file that SQLite calls damaged is renamed aside, never deleted, and a new one begun: an agent that cannot start for
-yesterday's records helps nobody. What the tables mean is known to the modules beside this one.
+yesterday's records helps nobody. A disk that is full, read-only or gone is stood in for by memory (`standin`) until it
+can be used again, if the owner asks for it. What the tables mean is known to the modules beside this one.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Final, Self, TypeVar
 
 from gantry_agent.model import AgentError
+from gantry_agent.store.standin import StandIn
 
 log = logging.getLogger(__name__)
 
@@ -27,9 +29,20 @@ T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 
 BUSY_MS: Final = 5000  # the command line holds the file for milliseconds
+LAST_SENSIBLE_VERSION: Final = 99  # more is no newer agent's, but a flipped bit
 DAMAGED_KEPT: Final = 3  # a dying disk must not be filled with its own ruins
 FILE_MODE: Final = 0o640  # bodies and answers are nobody else's business; the group may look
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_DISK = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_BUSY,
+    }
+)
 
 # One entry per version of the schema, each a list of statements; `user_version` says how many have been done.
 # An entry that was released is never edited: a change is a new entry.
@@ -51,6 +64,36 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE TABLE repeats (md5 TEXT PRIMARY KEY, answer TEXT NOT NULL, at REAL NOT NULL) WITHOUT ROWID",
         "CREATE INDEX repeats_at ON repeats (at)",
     ),
+    (
+        "ALTER TABLE records ADD COLUMN crc INTEGER",  # of the body; SQLite itself notices no flipped bit in a blob
+        "CREATE INDEX records_age ON records (aside, channel, urgent, number)",
+        # How much there is, kept by triggers: counting it at each record would cost more the longer the link is down.
+        "CREATE TABLE room (count INTEGER NOT NULL, size INTEGER NOT NULL)",
+        "INSERT INTO room SELECT count(*), coalesce(sum(size), 0) FROM records",
+        """CREATE TRIGGER room_taken AFTER INSERT ON records BEGIN
+            UPDATE room SET count = count + 1, size = size + new.size; END""",
+        """CREATE TRIGGER room_freed AFTER DELETE ON records BEGIN
+            UPDATE room SET count = count - 1, size = size - old.size; END""",
+        """CREATE TABLE tally (channel TEXT NOT NULL, urgent INTEGER NOT NULL, accepted INTEGER NOT NULL,
+            delivered INTEGER NOT NULL, PRIMARY KEY (channel, urgent)) WITHOUT ROWID""",
+        "INSERT INTO tally SELECT channel, urgent, count(*), 0 FROM records GROUP BY 1, 2",
+        """CREATE TABLE lost (number INTEGER PRIMARY KEY AUTOINCREMENT, cause TEXT NOT NULL, channel TEXT NOT NULL,
+            cabinet INTEGER NOT NULL, urgent INTEGER NOT NULL, count INTEGER NOT NULL, first_at REAL NOT NULL,
+            last_at REAL NOT NULL)""",
+        "CREATE INDEX lost_latest ON lost (cause, channel, cabinet, urgent, number)",
+        # The key's columns come first: quick_check of SQLite 3.40 (Debian 12) calls it damaged otherwise.
+        """CREATE TABLE accounts (channel TEXT NOT NULL, cabinet INTEGER NOT NULL, interval_s INTEGER NOT NULL,
+            last INTEGER NOT NULL, first INTEGER NOT NULL,
+            PRIMARY KEY (channel, cabinet, interval_s, last)) WITHOUT ROWID""",
+        """CREATE TABLE stretches (number INTEGER PRIMARY KEY AUTOINCREMENT, began_at REAL NOT NULL,
+            seen_at REAL NOT NULL, ended TEXT NOT NULL, boot TEXT NOT NULL, series TEXT NOT NULL)""",
+        """CREATE TABLE marks (number INTEGER PRIMARY KEY AUTOINCREMENT, from_at REAL NOT NULL, until_at REAL NOT NULL,
+            cause TEXT NOT NULL)""",
+        """CREATE TABLE outages (number INTEGER PRIMARY KEY AUTOINCREMENT, channel TEXT NOT NULL,
+            began_at REAL NOT NULL, ended_at REAL, hops TEXT NOT NULL,
+            waited INTEGER NOT NULL DEFAULT 0, upto INTEGER NOT NULL DEFAULT 0,
+            arrived_at REAL)""",
+    ),
 )
 
 
@@ -58,14 +101,24 @@ class StoreFault(AgentError):
     """The state database cannot be opened, read or written; the message says which and why."""
 
 
+class DiskFault(StoreFault):
+    """The same, and it is the disk: full, read-only, busy or gone. It may work again without anybody's doing."""
+
+
 class Database:
     """An open state database. Work is given as a function of the connection and runs as one transaction."""
 
-    def __init__(self, path: Path, begun_anew: Work[None], *, readonly: bool = False) -> None:
-        """`begun_anew` is the first work done on a file that takes the place of a damaged one."""
+    def __init__(self, path: Path, begun_anew: Work[None], *, readonly: bool = False, stand_in: bool = False) -> None:
+        """`begun_anew` is the first work done on a file that takes the place of a damaged one.
+
+        With `stand_in` a disk that cannot be used is no fault: the work is done in memory meanwhile.
+        """
         self.path = path
         self._begun_anew = begun_anew
         self._readonly = readonly
+        self._may_stand_in = stand_in
+        self._stand_in: StandIn | None = None
+        self._last_number = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._connection: sqlite3.Connection | None = None
 
@@ -80,7 +133,7 @@ class Database:
 
     async def __aexit__(self, *_: object) -> None:
         try:
-            await self._on_thread(self._close)
+            await self._on_thread(self._end)
         finally:
             self._thread.shutdown(wait=False)
 
@@ -94,25 +147,75 @@ class Database:
     async def _on_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
+    @property
+    def stand_in(self) -> StandIn | None:
+        """What stands in for the disk just now; None while the disk works."""
+        return self._stand_in
+
     # --- on the thread ---
 
     def _transaction(self, work: Work[T]) -> T:
+        if self._stand_in is not None and not self._come_back(self._stand_in):
+            return self._stand_in.run(work)
+        try:
+            return self._on_file(work)
+        except DiskFault as fault:
+            if not self._may_stand_in:
+                raise
+            self._fall_back(fault)
+        assert self._stand_in is not None
+        return self._stand_in.run(work)
+
+    def _on_file(self, work: Work[T]) -> T:
         try:
             return self._attempt(work)
-        except sqlite3.Error as fault:
+        except (sqlite3.Error, UnicodeDecodeError) as fault:
             if self._readonly or not _is_damage(fault):
-                raise StoreFault(f"cannot use {self.path}: {fault}") from fault
+                raise _fault(f"cannot use {self.path}: {fault}", fault) from fault
             log.exception("%s is damaged", self.path)
         self._begin_anew()
         try:
             return self._attempt(work)
         except sqlite3.Error as fault:
-            raise StoreFault(f"cannot use {self.path}: {fault}") from fault
+            raise _fault(f"cannot use {self.path}: {fault}", fault) from fault
+
+    def _fall_back(self, fault: StoreFault) -> None:
+        log.error("%s; what happens is kept in memory until the disk can be used again", fault)
+        self._stand_in = StandIn(MIGRATIONS, self._connection, self._last_number or self._peek())
+
+    def _peek(self) -> int:
+        """About the newest number of a file that cannot be opened properly; its log may hold newer ones."""
+        uri = f"{self.path.absolute().as_uri()}?mode=ro&immutable=1"
+        try:
+            with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
+                found = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'records'").fetchone()
+        except sqlite3.Error:
+            return 0
+        return int(found[0]) if found else 0
+
+    def _come_back(self, stand_in: StandIn) -> bool:
+        """Write what the stand-in holds to the disk, if it can be used again."""
+        if not stand_in.may_try():
+            return False
+        try:
+            self._close()
+            self._open_file()
+            self._attempt(stand_in.hand_over)
+        except (StoreFault, sqlite3.Error, UnicodeDecodeError) as fault:
+            log.debug("%s cannot be used yet: %s", self.path, fault)
+            if _is_damage(fault):  # met only now; the next try finds a new one
+                with contextlib.suppress(StoreFault):
+                    self._begin_anew()
+            return False
+        log.warning("%s can be used again, after %.0f s; nothing is kept in memory any more", self.path, stand_in.age_s)
+        stand_in.close()
+        self._stand_in = None
+        return True
 
     def _attempt(self, work: Work[T]) -> T:
         connection = self._connection
         if connection is None:
-            raise StoreFault(f"cannot use {self.path}: it is not open")
+            raise DiskFault(f"cannot use {self.path}: it is not open")
         connection.execute("BEGIN" if self._readonly else "BEGIN IMMEDIATE")
         try:
             done = work(connection)
@@ -126,14 +229,24 @@ class Database:
 
     def _open(self) -> None:
         try:
+            self._open_file()
+        except DiskFault as fault:
+            if not self._may_stand_in:
+                raise
+            self._fall_back(fault)
+
+    def _open_file(self) -> None:
+        try:
             self._connect()
-        except sqlite3.Error as fault:
+        except (sqlite3.Error, UnicodeDecodeError) as fault:
             self._close()
-            if self._readonly or not _is_damage(fault):
-                raise StoreFault(f"cannot open {self.path}: {fault}") from fault
+            # What opening asks for is always there: where SQLite does not understand it, the file is not as we left it.
+            strange = getattr(fault, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_ERROR
+            if self._readonly or not (strange or _is_damage(fault)):
+                raise _fault(f"cannot open {self.path}: {fault}", fault) from fault
             log.warning("%s is damaged: %s", self.path, fault)
         except OSError as fault:
-            raise StoreFault(f"cannot open {self.path}: {fault.strerror or fault}") from fault
+            raise DiskFault(f"cannot open {self.path}: {fault.strerror or fault}") from fault
         else:
             return
         self._begin_anew()
@@ -145,7 +258,7 @@ class Database:
             self._attempt(self._begun_anew)
         except (sqlite3.Error, OSError) as fault:
             self._close()
-            raise StoreFault(f"cannot open {self.path}: {fault}") from fault
+            raise DiskFault(f"cannot open {self.path}: {fault}") from fault
 
     def _connect(self) -> None:
         if not self._readonly:
@@ -164,13 +277,15 @@ class Database:
         connection.execute("PRAGMA journal_size_limit = 4194304")
         (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
-            damage = sqlite3.DatabaseError(verdict)
-            damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-            raise damage
+            raise _damage(verdict)
         self._migrate(connection)
+        found = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'records'").fetchone()
+        self._last_number = found[0] if found else 0
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version > LAST_SENSIBLE_VERSION or version < 0:
+            raise _damage(f"its schema has version {version}")
         if version > len(MIGRATIONS):
             raise StoreFault(
                 f"cannot use {self.path}: it was written by a newer version"
@@ -183,9 +298,19 @@ class Database:
             connection.execute(f"PRAGMA user_version = {number}")
             connection.execute("COMMIT")
 
+    def _end(self) -> None:
+        if (stand_in := self._stand_in) is not None:
+            stand_in.try_at_once()
+            if not self._come_back(stand_in):
+                log.error("%s cannot be used; what was kept in memory only is lost", self.path)
+                stand_in.close()
+                self._stand_in = None
+        self._close()
+
     def _close(self) -> None:
         if self._connection is not None:
-            self._connection.close()
+            with contextlib.suppress(sqlite3.Error):  # a disk that is full cannot take the last checkpoint
+                self._connection.close()
             self._connection = None
 
     def _set_aside(self) -> None:
@@ -203,6 +328,19 @@ class Database:
                 old.with_name(old.name + suffix).unlink(missing_ok=True)
 
 
-def _is_damage(fault: sqlite3.Error) -> bool:
+def _damage(said: str) -> sqlite3.DatabaseError:
+    damage = sqlite3.DatabaseError(said)
+    damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return damage
+
+
+def _is_damage(fault: Exception) -> bool:
+    # Text that is not UTF-8, in a row or in SQLite's own message about a broken schema: nobody wrote it so.
+    if isinstance(fault, UnicodeDecodeError) or str(fault).startswith("Could not decode to UTF-8"):
+        return True
     # The low byte is the primary code; the rest says where.
     return getattr(fault, "sqlite_errorcode", 0) & 0xFF in _DAMAGE
+
+
+def _fault(said: str, fault: Exception) -> StoreFault:
+    return (DiskFault if getattr(fault, "sqlite_errorcode", 0) & 0xFF in _DISK else StoreFault)(said)

@@ -7,12 +7,15 @@ site file holds.
 import sqlite3
 from typing import Final
 
+TOLD: Final = "told."  # by cabinet; no setting anybody chose
 REPEATS_KEPT_S: Final = 2 * 86_400.0  # longer than twice any clock tolerance that makes sense
 REPEATS_KEPT: Final = 10_000  # at the highest rate, more than the default tolerance can call repeats
 
 
 def settings(connection: sqlite3.Connection) -> dict[str, str]:
-    return dict(connection.execute("SELECT name, value FROM settings ORDER BY name"))
+    return dict(
+        connection.execute("SELECT name, value FROM settings WHERE name NOT GLOB ?1 || '*' ORDER BY name", (TOLD,))
+    )
 
 
 def set_setting(connection: sqlite3.Connection, name: str, value: str | None) -> None:
@@ -20,6 +23,16 @@ def set_setting(connection: sqlite3.Connection, name: str, value: str | None) ->
         connection.execute("DELETE FROM settings WHERE name = ?", (name,))
     else:
         connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+
+
+def tell(connection: sqlite3.Connection, cabinet: int, text: str) -> None:
+    set_setting(connection, f"{TOLD}{cabinet}", text)
+
+
+def told(connection: sqlite3.Connection) -> dict[int, str]:
+    """What the newest record of each cabinet told the cloud, in the words of whoever put it."""
+    rows = connection.execute("SELECT name, value FROM settings WHERE name GLOB ?1 || '*'", (TOLD,))
+    return {int(name.removeprefix(TOLD)): text for name, text in rows if name.removeprefix(TOLD).isdigit()}
 
 
 def recall(connection: sqlite3.Connection, md5: str, since: float) -> str | None:

@@ -7,11 +7,12 @@ visible.
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from hwsim.devices import aircon, host, meters, modules, sensors, site_monitor, surge, ups2000, ups_mib
+from hwsim.devices import aircon, host, meters, modules, psu, q1, sensors, site_monitor, surge, ups2000, ups_mib
 from hwsim.devices.image import ModbusProduct
 from hwsim.devices.oids import SnmpProduct
+from hwsim.devices.spoken import SpokenProduct
 
-Product = ModbusProduct | SnmpProduct
+Product = ModbusProduct | SnmpProduct | SpokenProduct
 
 PRODUCTS: Mapping[str, Product] = MappingProxyType(
     {
@@ -31,6 +32,8 @@ PRODUCTS: Mapping[str, Product] = MappingProxyType(
         "huawei-ups2000": ups2000.UPS2000,
         "huawei-site-monitor": site_monitor.SITE_MONITOR,
         "ups-mib": ups_mib.UPS_MIB,
+        "megatec-q1": q1.Q1,
+        "ydt1363-psu": psu.PSU,
         "host-resources": host.HOST,
     }
 )

@@ -6,7 +6,7 @@ say it. A declined SET is `Declined` with the SNMP error's own word.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from hwsim.devices.image import Effect, Seen
 
@@ -31,16 +31,29 @@ class Declined(Exception):
         self.reason: Reason = reason
 
 
+class Alarm(NamedTuple):
+    """A condition of which a product sends word: the trap when it comes, and the one when it goes."""
+
+    raised: str
+    cleared: str
+    of: int = 0  # tells alarms apart that are sent by the same OIDs
+
+
+def _no_alarms(_seen: Seen) -> frozenset[Alarm]:
+    return frozenset()
+
+
 def _no_set(_seen: Seen, _oid: str, _cell: Cell) -> Effect:
     raise Declined("notWritable")
 
 
 @dataclass(frozen=True, slots=True)
 class SnmpProduct:
-    """`table(seen)`: dotted OID → cell. `set(seen, oid, cell)` for an object that is in the table."""
+    """`table(seen)`: dotted OID → cell. `set(seen, oid, cell)` for an object in the table. `alarms`: active now."""
 
     table: Callable[[Seen], Mapping[str, Cell]]
     set: Callable[[Seen, str, Cell], Effect] = _no_set
+    alarms: Callable[[Seen], frozenset[Alarm]] = _no_alarms
 
 
 def integer(value: float) -> Cell:

@@ -9,7 +9,19 @@ from collections.abc import Callable
 from functools import partial
 
 from hwsim.devices.image import Effect, Seen
-from hwsim.devices.oids import ABSENT, Cell, Declined, SnmpProduct, gauge, integer, number, system, text, within
+from hwsim.devices.oids import (
+    ABSENT,
+    Alarm,
+    Cell,
+    Declined,
+    SnmpProduct,
+    gauge,
+    integer,
+    number,
+    system,
+    text,
+    within,
+)
 from hwsim.plant.orders import BatteryTesting, Change
 from hwsim.plant.power import CHARGE_LIMIT_C10, DISCONNECT_V, SHORT_TEST_S, STANDARD_TEST_S, supplied_a
 from hwsim.plant.state import Mains, State
@@ -50,8 +62,9 @@ def _site(_seen: Seen) -> dict[str, Cell]:
 
 
 def rectifier_row(seen: Seen, module: int) -> int:
-    """The row of module 0…: the last module comes first, as in the recording."""
-    return FIRST_RECTIFIER + len(seen.plant.dc.modules) - 1 - module
+    """The row of module 0…: the last module comes first, as in the recording, unless the rows were moved. 0 is none."""
+    dc = seen.plant.dc
+    return dc.rows[module] if module < len(dc.rows) else FIRST_RECTIFIER + len(dc.modules) - 1 - module
 
 
 def _rectifiers(seen: Seen) -> dict[str, Cell]:
@@ -70,6 +83,8 @@ def _rectifiers(seen: Seen) -> dict[str, Cell]:
     }
     for k, module in enumerate(dc.modules):
         row, input_v = rectifier_row(seen, k), mains.at(k % mains.phases)
+        if not row:
+            continue
         running = dc.enabled and module.on and not module.fault and input_v > 0.0
         cells |= {
             f"3.2.1.1.1.{row}": integer(row),
@@ -305,4 +320,30 @@ def set_object(seen: Seen, oid: str, cell: Cell) -> Effect:
     raise Declined("notWritable")
 
 
-SITE_MONITOR = SnmpProduct(table, set_object)
+# --- traps ----------------------------------------------------------------------------------------------------------
+
+T = "1.3.6.1.4.1.2011.6.164.2.1"
+
+
+def _pair(group: str, raised: int) -> Alarm:
+    """Raise and clear are neighbours, the raise first (tables §1.1)."""
+    return Alarm(f"{T}.{group}.{raised}", f"{T}.{group}.{raised + 1}")
+
+
+_ALARMS: tuple[tuple[Alarm, Callable[[State], bool]], ...] = (
+    (_pair("0", 15), lambda plant: not any(plant.mains.at(k) for k in range(plant.mains.phases))),
+    (_pair("0", 19), lambda plant: not all(plant.mains.at(k) for k in range(plant.mains.phases))),
+    (_pair("0", 31), lambda plant: not (plant.front.closed and plant.back.closed)),
+    (_pair("0", 33), lambda plant: plant.water),
+    (_pair("0", 35), lambda plant: plant.smoke),
+    (_pair("0", 57), lambda plant: not all(spd.healthy for spd in plant.spds)),
+    (_pair("2.0", 99), lambda plant: any(module.fault for module in plant.dc.modules)),
+    (_pair("3.0", 99), lambda plant: not plant.dc.battery.fuse),
+)
+
+
+def alarms(seen: Seen) -> frozenset[Alarm]:
+    return frozenset(alarm for alarm, active in _ALARMS if active(seen.plant))
+
+
+SITE_MONITOR = SnmpProduct(table, set_object, alarms)

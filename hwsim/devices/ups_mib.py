@@ -5,11 +5,12 @@ battery rests full, as the recorded Huawei card says.
 """
 
 from hwsim.devices.image import Effect, Seen
-from hwsim.devices.oids import Cell, Declined, SnmpProduct, gauge, integer, number, system, text
+from hwsim.devices.oids import Alarm, Cell, Declined, SnmpProduct, gauge, integer, number, system, text
 from hwsim.plant.orders import UpsTesting
 from hwsim.plant.power import ups_remaining_s
 
 U = "1.3.6.1.2.1.33.1"
+TRAPS = "1.3.6.1.2.1.33.2"
 UNKNOWN = 4294967295
 LOW_CHARGE = 0.2
 TESTS = {f"{U}.7.7.2": 0.0, f"{U}.7.7.3": 10.0, f"{U}.7.7.4": 10.0, f"{U}.7.7.5": 600.0}  # seconds; 0 aborts
@@ -91,4 +92,9 @@ def set_object(seen: Seen, oid: str, cell: Cell) -> Effect:
     raise Declined("notWritable")
 
 
-UPS_MIB = SnmpProduct(table, set_object)
+def alarms(seen: Seen) -> frozenset[Alarm]:
+    """For each condition upsTrapAlarmEntryAdded and upsTrapAlarmEntryRemoved."""
+    return frozenset(Alarm(f"{TRAPS}.0.3", f"{TRAPS}.0.4", alarm) for alarm in _alarms(seen))
+
+
+UPS_MIB = SnmpProduct(table, set_object, alarms)

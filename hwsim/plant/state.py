@@ -93,6 +93,7 @@ class Dc:
     boost_v: float = 56.4
     enabled: bool = True  # all rectifiers on or off by the group object
     modules: tuple[Rectifier, ...] = (Rectifier(), Rectifier())
+    rows: tuple[int, ...] = ()  # where the site monitor shows each module, 0 for nowhere; empty: where it did at first
     battery: Battery = field(default_factory=Battery)
 
 
@@ -177,6 +178,7 @@ class State:
     water: bool = False
     smoke: bool = False
     siren: bool = False
+    beacon: bool = False
     spds: tuple[Spd, ...] = (Spd(),)
     energy_kwh: float = 1234.5
     phase_a: tuple[float, float, float] = (0.0, 0.0, 0.0)

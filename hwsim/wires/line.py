@@ -1,10 +1,13 @@
-"""A serial line with Modbus RTU units on it: silence between frames, turn-taking, bytes at the pace of the baud rate.
+"""A serial line and the units on it: silence between frames, turn-taking, bytes at the pace of the baud rate.
 
 Theory: on a real line a frame is what stands between two silences of 3.5 characters; a byte takes its bits' time; a
 unit answers after its own thinking time. A pty or a socket delivers at once, so the line plays the time: a request
 counts as received when its bytes would have passed, the answer's bytes go out one by one. A request that begins less
 than 3.5 characters after the frame before it, or while somebody is sending, is not understood – as units on a line that
 only watch the silence would see it.
+
+Units that are asked in characters (`spoken`) may share the line; their frames show where they end, so they need no
+silence before them.
 
 With `fast` the line keeps no time: requests are answered at once and several in one piece are all served.
 """
@@ -13,9 +16,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from hwsim.faults import Spoilt, spoil
+from hwsim.devices import PRODUCTS
+from hwsim.devices.image import ModbusProduct
+from hwsim.faults import Piece, Spoilt, spoil
 from hwsim.site import DeviceSpec
 from hwsim.wires.modbus import Frame, Units, checked, rebuilt, rtu, rtu_length
+from hwsim.wires.spoken import CR, Talkers
 from hwsim.wires.tasks import Tasks
 from hwsim.world import World
 
@@ -49,7 +55,9 @@ class Line:
     """The units of one line. `feed` what arrives; answers go out through `send`. `run` is the line's own task."""
 
     def __init__(self, world: World, specs: Mapping[int, DeviceSpec], pace: Pace, *, fast: bool) -> None:
-        self._units = Units(world, specs)
+        modbus = {unit: spec for unit, spec in specs.items() if isinstance(PRODUCTS[spec.profile], ModbusProduct)}
+        self._units = Units(world, modbus)
+        self._talkers = Talkers(world, specs)
         self._world = world
         self._pace = pace
         self._fast = fast
@@ -65,18 +73,23 @@ class Line:
     async def run(self, send: Send) -> None:
         try:
             while True:
-                for frame in await self._requests():
-                    await self._serve(frame, send)
+                for request in await self._requests():
+                    if isinstance(request, bytes):
+                        await self._serve_spoken(request, send)
+                    else:
+                        await self._serve(request, send)
         finally:
             await self._tasks.cancel()
 
     # --- receiving ---
 
-    async def _requests(self) -> list[Frame]:
+    async def _requests(self) -> list[Frame] | list[bytes]:
         """What was asked between two silences: one frame, or none if it was broken; when fast, perhaps several."""
         began, data = await self._arrived.get()
         early = began - self._quiet_since < self._pace.gap_s * TOLERANCE
         data = await self._rest(began, data)
+        if self._talkers.concerns(data):
+            return self._questions(began, data)
         if self._fast:
             return self._split(data)
         self._quiet_since = began + len(data) * self._pace.character_s
@@ -85,6 +98,17 @@ class Line:
             self.broken += 1
             return []
         return [frame]
+
+    def _questions(self, began: float, data: bytes) -> list[bytes]:
+        """What was asked in characters, each with its CR; what has none is broken, and so is what met an answer."""
+        if not self._fast:
+            self._quiet_since = began + len(data) * self._pace.character_s
+        *whole, rest = data.split(CR)
+        self.broken += bool(rest)
+        if self._sending.locked():
+            self.broken += len(whole)
+            return []
+        return [question + CR for question in whole]
 
     async def _rest(self, began: float, data: bytes) -> bytes:
         """Collect until the silence after the frame, or until a half frame has stood still."""
@@ -97,7 +121,9 @@ class Line:
 
     def _patience(self, began: float, data: bytes) -> float:
         now = asyncio.get_running_loop().time()
-        length = rtu_length(data)
+        if self._talkers.concerns(data) and data.endswith(CR):
+            return 0.0 if self._fast else began + len(data) * self._pace.character_s - now
+        length = 0 if self._talkers.concerns(data) else rtu_length(data)
         if length and len(data) >= length:
             return 0.0 if self._fast else began + len(data) * self._pace.character_s + self._pace.gap_s - now
         return BROKEN_S + len(data) * self._pace.character_s
@@ -134,8 +160,22 @@ class Line:
         spec = self._units.specs[frame.unit]
         fault = self._world.faults.take(spec.key)
         sent = spoil(fault, rtu(frame), rtu(answer), rebuilt(frame, answer, rtu))
+        await self._put(sent, self._world.modbus(spec).response_s, send)
+
+    async def _serve_spoken(self, question: bytes, send: Send) -> None:
+        exchange = self._talkers.answer(question)
+        if exchange is None:
+            return
+        fault = self._world.faults.take(exchange.spec.key)
+        if fault is not None and fault.kind == "bad_crc":  # its last character is no checksum
+            sent = Spoilt((Piece(0.0, exchange.changed(fault)),))
+        else:
+            sent = spoil(fault, exchange.request, exchange.answer, exchange.changed)
+        await self._put(sent, exchange.response_s, send)
+
+    async def _put(self, sent: Spoilt, response_s: float, send: Send) -> None:
         if not self._fast:
-            await asyncio.sleep(self._world.modbus(spec).response_s)
+            await asyncio.sleep(response_s)
         if sent.aside:
             self._tasks.start(self._send(sent, send))
         else:

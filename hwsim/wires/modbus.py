@@ -86,6 +86,8 @@ class Units:
         fault = self.world.faults.of(addressed.key)
         if fault is not None and fault.kind in DEAF:
             return replace(request, pdu=_encode(ExceptionResponse(request.pdu[0] & 0x7F, fault.code)))
+        if fault is not None and fault.kind == "missing" and _touches(request.pdu, fault):
+            return replace(request, pdu=_encode(ExceptionResponse(request.pdu[0] & 0x7F, ILLEGAL_ADDRESS)))
         return replace(request, pdu=self._respond(addressed, request.pdu))
 
     def _respond(self, spec: DeviceSpec, pdu: bytes) -> bytes:
@@ -104,6 +106,15 @@ class Units:
         if request is None or coil not in (b"\x00\x00", b"\xff\x00"):  # None: a count out of range, or too few bytes
             raise Illegal(ILLEGAL_VALUE)
         return _FUNCTIONS[pdu[0]](self.world, spec, product, request)
+
+
+def _touches(pdu: bytes, fault: Fault) -> bool:
+    """Whether a request is for an address that the fault takes away."""
+    if len(pdu) < 5:
+        return False
+    first = int.from_bytes(pdu[1:3], "big")
+    count = 1 if pdu[0] in (5, 6) else int.from_bytes(pdu[3:5], "big")
+    return first <= fault.last and first + count > fault.first
 
 
 def _encode(pdu: ModbusPDU) -> bytes:

@@ -2,7 +2,7 @@
 
 The protocol is pysnmp's engine; `Tables` is what it asks for values (by pysnmp's names of methods). A read-only
 community may not SET: pysnmp leaves that check to the tables. Several devices of one address share one agent, as behind
-one network card.
+one network card. Where traps go to, `traps` sends them.
 """
 
 import asyncio
@@ -26,6 +26,7 @@ from hwsim.faults import Fault
 from hwsim.site import DeviceSpec
 from hwsim.wires import listener
 from hwsim.wires.tasks import Tasks
+from hwsim.wires.traps import TrapSender
 from hwsim.world import World
 
 Oid = tuple[int, ...]
@@ -174,8 +175,18 @@ def _cell(value: Any) -> Cell:
 class SnmpWire:
     """One bus of type snmp."""
 
-    def __init__(self, name: str, settings: Mapping[str, Any], world: World, specs: Sequence[DeviceSpec]) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: Mapping[str, Any],
+        world: World,
+        specs: Sequence[DeviceSpec],
+        traps_to: tuple[str, int] | None = None,
+    ) -> None:
         self._name, self._settings = name, settings
+        self._traps_to = traps_to
+        v1, community = str(settings.get("version", "2c")) == "1", _secret(settings, "community") or "public"
+        self._traps = TrapSender(world, specs, str(settings["host"]), community, v1=v1)
         self._host, self._port = str(settings["host"]), int(settings.get("port", 161))
         self._tables = Tables(world, specs, _writers(settings))
         self._tasks = Tasks()
@@ -205,6 +216,8 @@ class SnmpWire:
         ):
             responder(self._engine, served)
         await transport._lport  # noqa: SLF001 - the task in which pysnmp opens it; there is no public way to wait
+        if self._traps_to is not None:
+            self._tasks.start(self._traps.run(self._traps_to))
 
     async def unplug(self) -> None:
         await self._tasks.cancel()

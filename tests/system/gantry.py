@@ -52,6 +52,8 @@ cabinets:
       water: {{profile: renda-water, bus: converter, unit: 2}}
       smoke: {{profile: renda-smoke, bus: converter, unit: 3}}
       ups: {{profile: huawei-ups2000, bus: converter, unit: 1}}
+      air-left: {{profile: envicool-cabinet-ac, bus: converter, unit: 61}}
+      air-right: {{profile: envicool-cabinet-ac, bus: converter, unit: 62}}
 """  # noqa: E501
 
 

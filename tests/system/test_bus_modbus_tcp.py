@@ -213,8 +213,6 @@ async def test_after_three_timeouts_in_a_row_the_connection_is_made_anew():
     async with device(lambda _: []) as (link, played):
         for _ in range(3):
             await fails(NoReply, link.transact(ReadRegisters(1, 3, 100, 4), Timing(0.03, 0.0)), "in 0.03 s")
-        await fails(NoReply, link.transact(ReadRegisters(1, 3, 100, 4), T), "next attempt in")
-        await asyncio.sleep(0.55)
         played.script = lambda r: [(0.0, good(r))]
         assert await link.transact(ReadRegisters(1, 3, 200, 4), T) == (200, 201, 202, 203)
     assert (played.opened, played.most_open) == (2, 1)

@@ -208,31 +208,6 @@ async def test_two_buses_with_the_same_user_name_and_other_keys_do_not_disturb_e
         assert len(snmp_engine._shared) == 1
 
 
-async def test_an_agent_exchanged_for_another_is_found_again(snmpd, tmp_path):
-    """The new controller has another engine id, and stays deaf to the old one."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    engine_id = "1.3.6.1.6.3.10.2.1.1.0"
-    seen: list[bytes] = []
-    async with agent_of(port, version=3, **KEYS) as agent:
-        for name in ("old", "new"):
-            folder = tmp_path / name
-            folder.mkdir()
-            (folder / "snmpd.conf").write_text(
-                f"agentaddress udp:127.0.0.1:{port}\nrocommunity public 127.0.0.1\n"
-                f"exactEngineID 0x80001f8880{name.encode().hex()}00000001\n"
-                "createUser watch SHA authkey1x AES privkey1x\nrwuser watch authPriv\n"
-            )
-            with running_snmpd(folder, port):
-                for _ in range(5):
-                    with contextlib.suppress(NoReply):
-                        seen.append((await agent.transact(GetOids((engine_id,)), Timing(0.3, 0.0)))[engine_id])
-                        break
-    assert [name in found for name, found in zip((b"old", b"new"), seen, strict=True)] == [True, True]
-    assert agent.statistics[0].timeouts >= 3
-
-
 async def test_v3_silence_is_no_reply_in_time_and_closing_ends_a_question():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
@@ -251,9 +226,11 @@ async def test_v3_silence_is_no_reply_in_time_and_closing_ends_a_question():
 
 def test_the_internals_of_pysnmp_that_are_replaced_still_exist():
     snmp_engine.patch_pysnmp()
-    from pysnmp.proto.secmod.rfc3414.service import SnmpUSMSecurityModel
+    from pysnmp.proto.secmod.rfc3414 import service
 
-    model = SnmpUSMSecurityModel()
+    assert service.time.time is time.monotonic
+    model = service.SnmpUSMSecurityModel()
+    assert getattr(model, snmp_engine.CLOCKS) == {}
     queue = getattr(model, snmp_engine.FORGET_QUEUE)
     queue[1] = [b"agent"]
     model.receive_timer_tick(None, 0)
@@ -332,6 +309,50 @@ async def test_an_answer_too_big_halves_the_question_for_good():
         assert [len(asked) for asked in played.asked] == [12, 6, 3, 3, 3, 3, 3, 3, 3, 3]
 
 
+async def test_an_agent_that_is_silent_when_much_is_asked_is_asked_for_less():
+    """Its answer would not fit, and instead of tooBig nothing comes."""
+
+    def mute(request_id: bytes, kind: int, oids: list[str]) -> list[tuple[float, bytes]]:
+        return sound(request_id, kind, oids) if len(oids) <= 4 else []
+
+    oids = tuple(f"1.3.6.1.4.1.9.{n}" for n in range(12))
+    async with scripted(mute) as (agent, played):
+        whole = []
+        for _ in range(8):
+            with contextlib.suppress(NoReply):
+                whole.append(await agent.transact(GetOids(oids), Timing(0.05, 0.0)))
+        assert len(whole) >= 4
+        assert all(values == {oid: n for n, oid in enumerate(oids)} for values in whole)
+        played.asked.clear()
+        await agent.transact(GetOids(oids), Timing(0.05, 0.0))
+        assert [len(asked) for asked in played.asked] == [3, 3, 3, 3]
+
+
+async def test_rows_that_do_not_come_in_one_large_answer_come_in_smaller_ones():
+    def mute(request_id: bytes, _kind: int, oids: list[str]) -> list[tuple[float, bytes]]:
+        last = int(oids[0].rsplit(".", 1)[1]) if oids[0] != "1.3.6.1.9" else 0
+        size = asked_rows.pop(0)
+        rows = [(f"1.3.6.1.9.{n}", 2, bytes((n,))) for n in range(last + 1, min(last + size, 40) + 1)]
+        ended = [("1.3.6.2.1", 2, b"\1")] if len(rows) < size else []
+        return [(0.0, answer(request_id, rows + ended))] if size <= 7 else []
+
+    asked_rows: list[int] = []
+    async with scripted(mute) as (agent, _):
+        ask = agent._asker.ask
+
+        async def counted(kind: int, oids: tuple[str, ...], repetitions: int, response_s: float) -> ber.Response:
+            asked_rows.append(repetitions)
+            return await ask(kind, oids, repetitions, response_s)
+
+        agent._asker.ask = counted
+        walks = []
+        for _ in range(7):
+            with contextlib.suppress(NoReply):
+                walks.append(await agent.transact(WalkColumn("1.3.6.1.9"), Timing(0.05, 0.0)))
+        assert len(walks) >= 3
+        assert all(walk == tuple((str(n), n) for n in range(1, 41)) for walk in walks)
+
+
 async def test_one_value_too_big_is_a_refusal():
     async with scripted(lambda i, *_: [(0.0, answer(i, [], status=1))]) as (agent, _):
         with pytest.raises(DeviceRefused) as refused:
@@ -351,6 +372,32 @@ async def test_v1_leaves_out_what_the_agent_lacks():
         values = await agent.transact(GetOids(oids), T)
         assert [values[oid] for oid in oids] == [0, 1, 2, None, 4, None, 6]
         assert await agent.transact(GetOids(oids[3:4]), T) == {oids[3]: None}
+
+
+@pytest.mark.parametrize("size", [7, 2], ids=["at once", "in small questions"])
+async def test_an_object_that_an_agent_fails_at_does_not_take_the_others_with_it(size):
+    def failing(request_id: bytes, kind: int, oids: list[str]) -> list[tuple[float, bytes]]:
+        if len(oids) > size:
+            return [(0.0, answer(request_id, [], status=1))]
+        for index, oid in enumerate(oids, 1):
+            if oid.endswith((".3", ".6")):
+                return [(0.0, answer(request_id, [], status=5, index=index))]
+        return sound(request_id, kind, oids)
+
+    oids = tuple(f"1.3.6.1.4.1.9.{n}" for n in range(7))
+    async with scripted(failing) as (agent, _):
+        values = await agent.transact(GetOids(oids), T)
+        assert [values[oid] for oid in oids] == [0, 1, 2, None, 4, 5, None]
+
+
+@pytest.mark.parametrize("count", [1, 3, 12])
+async def test_an_agent_that_fails_at_everything_refuses(count):
+    oids = tuple(f"1.3.6.1.4.1.9.{n}" for n in range(count))
+    async with scripted(lambda i, *_: [(0.0, answer(i, [], status=5, index=1))]) as (agent, played):
+        with pytest.raises(DeviceRefused) as refused:
+            await agent.transact(GetOids(oids), T)
+        assert refused.value.code == 5
+        assert len(played.asked) <= 4
 
 
 async def test_late_and_foreign_answers_are_not_taken_and_rubbish_does_not_hide_the_right_one():

@@ -4,19 +4,17 @@ import asyncio
 import contextlib
 import json
 import socket
-import ssl
-import subprocess
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
-from cloud_site import AUTH, GANTRY, SITE, body, short, signed
+from cloud_site import AUTH, GANTRY, body, short, signed
+from control_rig import LOCAL, Door, Site, opened
 
-from gantry_agent.cloud.control import CONNECTIONS, CannotListen, Control, ControlSettings, Tls
+from gantry_agent.cloud.control import CannotListen
 from gantry_agent.cloud.rates import FAILURES_PER_MINUTE
 from gantry_agent.model import (
     AgentError,
@@ -35,90 +33,6 @@ from gantry_agent.model import (
 from gantry_agent.store import Store, StoreFault
 
 pytestmark = pytest.mark.system
-
-LOCAL = ControlSettings(listen="127.0.0.1:0")
-
-
-class Site:
-    """The hardware's side: notes what it is told to do, and how it ends."""
-
-    def __init__(self) -> None:
-        self.done: list[Command] = []
-        self.outcome: Callable[[Command], Awaitable[Outcome]] = self._well
-
-    async def _well(self, command: Command) -> Outcome:
-        return Done()
-
-    async def carry_out(self, command: Command) -> Outcome:
-        self.done.append(command)
-        return await self.outcome(command)
-
-    def ends(self, outcome: Outcome | BaseException) -> None:
-        async def end(command: Command) -> Outcome:
-            if isinstance(outcome, BaseException):
-                raise outcome
-            return outcome
-
-        self.outcome = end
-
-
-class Door:
-    """A served control and a client in front of it."""
-
-    def __init__(self, control: Control, site: Site, session: aiohttp.ClientSession) -> None:
-        self.control, self.site, self.session = control, site, session
-
-    async def post(self, content: bytes, headers: dict[str, str] | None = None) -> dict[str, Any]:
-        url = f"http://127.0.0.1:{self.control.port}/remotecontrol.do"
-        async with self.session.post(url, data=content, headers=signed(content) if headers is None else headers) as got:
-            assert got.status == 200
-            assert got.headers["Content-Type"] == "application/json; charset=utf-8"
-            answer = await got.json()
-        assert list(answer) == ["code", "msg"]
-        assert len(answer["msg"]) <= 40
-        return answer
-
-    async def code(self, content: bytes, headers: dict[str, str] | None = None) -> str:
-        return (await self.post(content, headers))["code"]
-
-    async def order(self, method: str = "cabinetControl", **business: object) -> dict[str, Any]:
-        return await self.post(body(method, time.time(), **business))
-
-    async def raw(self, content: bytes, wait_s: float = 10.0) -> bytes:
-        """What comes back until the server closes."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.control.port)
-        try:
-            writer.write(content)
-            async with asyncio.timeout(wait_s):
-                with contextlib.suppress(ConnectionResetError):
-                    return await reader.read()
-            return b""
-        finally:
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
-
-
-@contextlib.asynccontextmanager
-async def opened(
-    store: Any, settings: ControlSettings = LOCAL, site: Site | None = None, **limits: float
-) -> AsyncIterator[Door]:
-    hardware = site or Site()
-    control = Control(settings, SITE, AUTH, hardware.carry_out, store, time.time, **limits)
-    ready = asyncio.Event()
-    serving = asyncio.create_task(control.run(ready))
-    try:
-        waiting = asyncio.create_task(ready.wait())
-        await asyncio.wait({serving, waiting}, timeout=10, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-        if serving.done():
-            serving.result()
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(20)) as session:
-            yield Door(control, hardware, session)
-    finally:
-        serving.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await serving
 
 
 @pytest.fixture
@@ -483,23 +397,6 @@ async def test_a_client_that_dies_in_the_middle_of_its_body_is_no_bug(door, capl
     assert (await door.order(updateNow="1"))["code"] == "1000"
 
 
-async def test_many_idle_connections_do_not_lock_the_cloud_out_for_long(store):
-    async with opened(store, keepalive_s=1.0) as door:
-        idle = [await asyncio.open_connection("127.0.0.1", door.control.port) for _ in range(100)]
-        await asyncio.sleep(0.3)
-        assert sum(reader.at_eof() or reader.exception() is not None for reader, _ in idle) == 100 - CONNECTIONS
-        async with asyncio.timeout(15):
-            while True:
-                with contextlib.suppress(aiohttp.ClientError):
-                    if (await door.order(updateNow="1"))["code"] == "1000":
-                        break
-                await asyncio.sleep(0.1)
-        for _, writer in idle:
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
-
-
 async def test_a_client_that_asks_before_it_sends_its_body_is_told_to_go_on(door):
     content = body(at=time.time(), updateNow="1")
     headers = {**signed(content), "Expect": "100-continue"}
@@ -524,28 +421,6 @@ async def test_an_address_that_cannot_be_is_named(store, listen):
     with pytest.raises(CannotListen, match="cannot listen on"):
         async with opened(store, replace(LOCAL, listen=listen)):
             pass
-
-
-async def test_with_tls_and_an_authority_only_its_clients_get_in(store, tmp_path):
-    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    subprocess.run(
-        f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
-        f" -addext subjectAltName=IP:127.0.0.1 -keyout {key} -out {cert}".split(),
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )
-    async with opened(store, replace(LOCAL, tls=Tls(cert, key, client_ca=cert))) as door:
-        url = f"https://127.0.0.1:{door.control.port}/remotecontrol.do"
-        content = body(at=time.time(), updateNow="1")
-        stranger = ssl.create_default_context(cafile=str(cert))
-        with pytest.raises((aiohttp.ClientError, ConnectionError, ssl.SSLError)):
-            async with door.session.post(url, data=content, headers=signed(content), ssl=stranger) as answer:
-                await answer.read()
-        cloud = ssl.create_default_context(cafile=str(cert))
-        cloud.load_cert_chain(cert, key)
-        async with door.session.post(url, data=content, headers=signed(content), ssl=cloud) as answer:
-            assert (await answer.json())["code"] == "1000"
 
 
 async def test_the_code_is_never_logged(store, caplog):

@@ -69,7 +69,8 @@ async def test_a_step_that_is_not_seen_fails_the_tour(tmp_path: Path) -> None:
     assert {"agent.log", "cloud.log", "hardware.log", "site.yaml"} <= {path.name for path in folder.iterdir()}
 
 
-async def test_ctrl_c_ends_all_parts_without_a_traceback(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+async def test_ctrl_c_and_a_closed_terminal_end_all_parts_and_leave_nothing(tmp_path: Path, number: int) -> None:
     shift = free_shift(tmp_path)
     process = await start(tmp_path, "--port-shift", str(shift))
     assert process.stdout is not None
@@ -78,7 +79,7 @@ async def test_ctrl_c_ends_all_parts_without_a_traceback(tmp_path: Path) -> None
         while not any("agent │" in line for line in lines):
             lines.append((await asyncio.wait_for(process.stdout.readline(), 60)).decode())
             assert lines[-1], "".join(lines)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         rest = (await asyncio.wait_for(process.communicate(), 20))[0].decode()
     finally:
         if process.returncode is None:
@@ -87,6 +88,25 @@ async def test_ctrl_c_ends_all_parts_without_a_traceback(tmp_path: Path) -> None
     assert process.returncode == 0
     assert "Traceback" not in "".join(lines) + rest
     assert list(taken(prepare(SITE, tmp_path, shift).ports)) == []
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize("after_s", [0, 0.1, 0.3])
+async def test_ctrl_c_right_after_the_start_gives_no_traceback(tmp_path: Path, after_s: float) -> None:
+    process = await start(tmp_path, "--port-shift", str(free_shift(tmp_path)))
+    while "_asyncio" not in Path(f"/proc/{process.pid}/maps").read_text(encoding="utf-8"):  # it loads its libraries
+        await asyncio.sleep(0.005)
+    await asyncio.sleep(after_s)
+    process.send_signal(signal.SIGINT)
+    output = (await asyncio.wait_for(process.communicate(), 30))[0].decode()
+    assert "Traceback" not in output
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+async def test_a_shift_that_is_no_number_is_told_and_nothing_else(tmp_path: Path) -> None:
+    process = await start(tmp_path, "--port-shift", "abc")
+    output = (await asyncio.wait_for(process.communicate(), 30))[0].decode()
+    assert (process.returncode, output) == (1, "PORT_SHIFT must be a whole number, like 1000\n")
 
 
 async def test_a_taken_port_is_named_before_anything_is_started(tmp_path: Path) -> None:
@@ -99,3 +119,5 @@ async def test_a_taken_port_is_named_before_anything_is_started(tmp_path: Path) 
     assert process.returncode == 1
     assert f"TCP port {18080 + shift} (the simulated cloud) is taken" in output
     assert "cloud │" not in output
+    assert "working folder" not in output
+    assert output.count("PORT_SHIFT=") == 1

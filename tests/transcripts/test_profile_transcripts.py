@@ -1,4 +1,7 @@
-"""Every shipped Modbus profile against the words of its device, written down by hand in the YAML files beside this."""
+"""Every shipped profile of a line against the words of its device, written down by hand in the YAML files beside this.
+
+`image` are registers and bits; `said` are questions and answers of devices that are asked by commands.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -7,6 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from gantry_agent.field import plan, profile
+from gantry_agent.field.framing import speech
 from gantry_agent.field.product import read_name
 from gantry_agent.model import Role
 from tests import profile_rig as rig
@@ -39,25 +43,37 @@ def the_device(name: str, case: dict[str, Any]) -> Any:
     )
 
 
+def the_source(case: dict[str, Any]) -> rig.Image | rig.Talk:
+    return rig.Talk(case["said"]) if "said" in case else rig.Image(case["image"])
+
+
 @pytest.mark.parametrize(("name", "case"), CASES)
 def test_the_words_of_the_device_mean_these_readings(name: str, case: dict[str, Any]) -> None:
     product, it = the_device(name, case)
-    image = rig.Image(case["image"])
-    rig.assert_readings(rig.readings(product, it, image), case["expected"])
+    rig.assert_readings(rig.readings(product, it, the_source(case)), case["expected"])
 
 
 @pytest.mark.parametrize(("name", "case"), CASES)
 def test_the_device_is_asked_in_few_requests(name: str, case: dict[str, Any]) -> None:
     product, it = the_device(name, case)
-    image = rig.Image(case["image"])
-    rig.read_all(product, it, image)
-    assert sorted(image.asked) == [tuple(ask) for ask in case["asks"]]
+    source = the_source(case)
+    rig.read_all(product, it, source)
+    if isinstance(source, rig.Talk):
+        assert set(source.asked) == set(case["said"])
+    else:
+        assert sorted(source.asked) == [tuple(ask) for ask in case["asks"]]
 
 
 @pytest.mark.parametrize(("name", "order"), ORDERS)
 def test_an_order_is_written_and_read_back(name: str, order: dict[str, Any]) -> None:
     product, it = the_device(name, {})
     write = plan.write(product, it, order["target"], order["value"])
+    if "said" in order:
+        assert [speech.frame(one) for one in write.requests] == [order["said"].encode() + b"\r"]
+        assert write.confirm is not None
+        assert speech.frame(write.confirm.block.request) == order["confirm"].encode() + b"\r"
+        assert (write.confirm.point, write.confirm.expected) == (order["target"], order["expected"])
+        return
     function, address, value = order["write"]
     if function == 5:
         assert write.requests == (plan.WriteBit(it.unit, address, value),)
@@ -72,8 +88,8 @@ def test_an_order_is_written_and_read_back(name: str, order: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize("name", profile.names())
-def test_every_shipped_modbus_profile_has_a_transcript(name: str) -> None:
-    if rig.load(name).protocol == "modbus":
+def test_every_shipped_profile_of_a_line_has_a_transcript(name: str) -> None:
+    if rig.load(name).protocol in ("modbus", "megatec", "ydt1363"):
         assert name in TRANSCRIPTS
 
 

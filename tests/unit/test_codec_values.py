@@ -94,6 +94,8 @@ def test_a_text_ends_at_its_padding(text: str) -> None:
         (Encoding("u16", scale=2), 3, 6),
         (Encoding("u16", scale=0.3), 10, 3.0),
         (Encoding("u16", none=(0xFFFF,)), 0xFFFF, Quality.NO_DATA),
+        (Encoding("u16", none=(0,), absent=(0xFFFF,)), 0xFFFF, Quality.NOT_SUPPORT),
+        (Encoding("u16", none=(0,), absent=(0xFFFF,)), 0, Quality.NO_DATA),
         (Encoding("u16", none=(Bound(above=1999),), scale=0.1), 2000, Quality.NO_DATA),
         (Encoding("u16", none=(Bound(above=1999),), scale=0.1), 1999, 199.9),
         (Encoding("u16", bit=2, none=(0xFFFF,)), 0xFFFF, Quality.NO_DATA),
@@ -182,6 +184,10 @@ def test_any_reply_becomes_values_or_bad_reply(
         shaped = st.lists(st.integers(0, 65535), min_size=request.count, max_size=request.count).map(tuple)
     elif isinstance(request, plan.ReadBits):
         shaped = st.lists(st.integers(0, 1), min_size=request.count, max_size=request.count).map(tuple)
+    elif isinstance(request, plan.AskText):
+        shaped = st.from_regex(r"\((\d{1,3}\.\d |---\.- ){7}[01]{6,8}", fullmatch=True)
+    elif isinstance(request, plan.AskYdt):
+        shaped = st.lists(st.sampled_from((0, 1, 2, 0x42, 0xFF)), max_size=60).map(bytes)
     else:
         names = request.oids if isinstance(request, plan.GetOids) else request.names
         shaped = st.fixed_dictionaries(dict.fromkeys(names, snmp_values))

@@ -1,11 +1,14 @@
 """The site file: one good file, and a table of what can be wrong with it, where, and what is said."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+from gantry_agent.cli import main
 from gantry_agent.config import read_config
 from gantry_agent.config.schema import json_schema
+from gantry_agent.config.site import SHIPPED_PROFILES
 from gantry_agent.faults import ConfigFault
 from gantry_agent.model import Role
 
@@ -60,9 +63,21 @@ def test_a_good_file_becomes_a_site_with_roles_numbered_in_order(tmp_path):
     assert "123456" not in repr(config)
 
 
+def test_traps_are_listened_for_where_the_file_says_and_not_otherwise(tmp_path):
+    assert read_config(write(tmp_path, GOOD)).traps is None
+    assert read_config(write(tmp_path, GOOD + "traps: {}\n")).traps == "0.0.0.0:162"
+    assert read_config(write(tmp_path, GOOD + 'traps: {listen: "[::]:1162"}\n')).traps == "[::]:1162"
+
+
 def test_the_samples_that_are_shipped_are_good():
     for path in sorted((Path(__file__).parents[2] / "config").glob("*.yaml")):
         read_config(path)
+
+
+def test_the_sample_shows_every_key():
+    text = (Path(__file__).parents[2] / "config" / "gantry.yaml").read_text(encoding="utf-8")
+    keys = {key for part in json_schema()["$defs"].values() for key in part.get("properties", {})}
+    assert [key for key in sorted(keys) if not re.search(rf"\b{key}:", text)] == []
 
 
 @pytest.mark.parametrize(
@@ -70,7 +85,7 @@ def test_the_samples_that_are_shipped_are_good():
     [
         ("id: G0002", "id: g0002", "g00021100100211001", "a gantry id is"),
         ("gantry: {id: G000211001002110010}", "gantry: {}", "gantry: {}", "is required"),
-        ("type: serial,", "type: serail,", "line: {type: serai", "unknown type; valid: 'serial'"),
+        ("type: serial,", "type: serail,", "serail, port", "line.type = 'serail': did you mean serial?; valid:"),
         ("port: /dev/ttyS1,", "prot: /dev/ttyS1,", "prot: /dev/ttyS1, ", "unknown key prot; did you mean port?"),
         ("baudrate: 9600", "baudrate: 9601", "9601}", "valid: 1200, 2400"),
         ("profile: chint-dtsu666", "profile: chint-dtsu66", "chint-dtsu66, bus:", "did you mean chint-dtsu666?"),
@@ -81,7 +96,7 @@ def test_the_samples_that_are_shipped_are_good():
         ("unit: 4}", "unit: 4, skip: [elec.volts]}", "elec.volts]}", "did you mean elec.voltage?"),
         ("unit: 4}", "unit: 400}", "400}", "must be at most 247"),
         ("unit: 3}", "unit: 3, parameters: {voltage_scale: 7}}", "7}}", "valid: "),
-        ("unit: 3}", "unit: 3, parameters: {voltage_scales: 1}}", "1}}", "did you mean voltage_scale?"),
+        ("unit: 3}", "unit: 3, parameters: {voltage_scales: 1}}", "voltage_scales", "did you mean voltage_scale?"),
         ("doors.frontDoorClosed: di0", "doors.frontDoorClose: di0", "doors.", "did you mean frontDoorClosed?"),
         ("doors.frontDoorClosed: di0", "doors.frontDoorOpenIllegally: di0", "doors.", "no field"),
         ("doors.frontDoorClosed: di0", "doors.frontDoorClosed: di99", "di99", "has no point di99"),
@@ -91,12 +106,67 @@ def test_the_samples_that_are_shipped_are_good():
         ("unlock: front-lock", "unlock: front-lok", "front-lok}", "did you mean front-lock?"),
         ('auth: "123456"', "auth_file: /no/such/file", "/no/such/file}", "cannot read the file /no/such/file"),
         ('auth: "123456"', "interval_s: 600", 'cloud: {server: "h', "auth or auth_file is required"),
-        ("source: local", "source: snmp, bus: line", "line, data_disk: /", "speaks snmp and cannot be on a serial bus"),
+        ("source: local", "source: snmp, bus: line", "line, data_disk: /", "valid is a bus of type snmp: the file"),
         ("host: 10.0.0.2}", "host: 10.0.0.2}\n  i: {type: modbus-tcp, host: 10.0.0.2, port: 502}", "502}", "used by"),
-        ("  - id: 1\n", "  - {id: 1}\n  - id: 1\n", "1", "counted twice"),
-        ("nic: lo}", "nic: lo}\n  - {id: 1, source: local}", "1, source: local}", "counted twice"),
+        ("  - id: 1\n", "  - {id: 1}\n  - id: 1\n", "1", "given twice"),
+        ("nic: lo}", "nic: lo}\n  - {id: 1, source: local}", "1, source: local}", "given twice"),
         ("source: local", "source: local, ip: a.b.c", "a.b.c", "is not an IP address"),
-        ("cabinets:", "cabinets: []\ncabinets:", "cabinets", "cannot parse the YAML"),
+        ("cabinets:", "traps: {listen: 0.0.0.0:70000}\ncabinets:", "0.0.0.0:70000}", "from 1 to 65535"),
+        ("cabinets:", "traps: {listen: 162}\ncabinets:", "162}", "address:port"),
+        ("cabinets:", "traps: {listen: any}\ncabinets:", "any}", "address:port"),
+        ("cabinets:", "traps: {lisden: a:1}\ncabinets:", "lisden", "did you mean listen?"),
+        ("cabinets:", "cabinets: []\ncabinets:", "cabinets", "the key cabinets is given twice (first in line 8)"),
+        ('auth: "123456"}', 'auth: "123456", auth: "2"}', 'auth: "2"', "the key auth is given twice (first in line 2)"),
+        # the text is no YAML
+        ('"123456"}', '"123456}', '"123456}', "a quote in this line is not closed"),
+        ('monitor.do"', "monitor.do", '"http', "a quote in this line is not closed"),
+        ("/dev/ttyS1, baudrate: 9600}", "/dev/ttyS1", "{type: serial", "the closing } is missing, or a comma"),
+        ("        bus: io\n", "        bus:io\n", "bus:io", "a colon is missing here, or the blank after it"),
+        ("        bus: io\n", "        bus： io\n", "： io", "full-width ： in line 15; type :"),
+        ("serial, port", "serial，port", "，port", "full-width ， in line 4; type ,"),
+        ("    outputs:", "\u3000outputs:", "\u3000outputs", "full-width blank in line 19; type a plain one"),
+        ("    outputs:", "\toutputs:", "\toutputs", "indent with blanks"),
+        ("    outputs:", "     outputs:", "outputs", "not indented like its neighbours"),
+        ("        bus: io\n", "        bus: *io\n", "*io", "put quotes around it"),
+        ("        bus: io\n", "        bus: a: b\n", ": b", "a second colon"),
+        ("        bus: io\n", '        bus: "io" b\n', "b", "something follows a closing quote"),
+        ("        bus: io\n", "        - bus: io\n", "- bus", "a key is wanted here"),
+        ("type: serial, ", "type:serial, ", "type:serial", "'type: …'"),
+        ('auth: "123456"', "auth: “123456”", "“123456”", "full-width quotes around the value"),
+        ("type: serial, ", "type：serial, ", "type：serial", "'type: …'"),
+        # out of range, or not what it looks like
+        ("10.0.0.1/m", "10.0.0.1:99999/m", '"http://10.0.0.1:99999', "port 99999 must be from 1 to 65535"),
+        ("10.0.0.1/m", "10.0.0.300/m", '"http://10.0.0.300', "10.0.0.300 is no IP address"),
+        ("host: 10.0.0.2", "host: 10.0.0.300", "10.0.0.300}", "10.0.0.300 is no IP address"),
+        ("host: 10.0.0.2", "host: 10.0.0.2:502", "10.0.0.2:502}", "give the port by itself, port: 502"),
+        ("cabinets:", "control: {listen: 3699}\ncabinets:", "3699}", "valid: address:port, like 0.0.0.0:3699"),
+        ("cabinets:", "control: {listen: 10.0.0:3699}\ncabinets:", "10.0.0:3699}", "10.0.0 is no IP address"),
+        ("id: G000211001002110010", "id: 211001002110010", "211001002110010}", "a gantry id is 1 to 20 capital"),
+        ("port: /dev/ttyS1", "port: COM3", "COM3, ", "a serial port begins with /, like /dev/ttyS1"),
+        ("cabinets:", "storage: {path: state}\ncabinets:", "state}", "a path must begin with /"),
+        ("id: G000211001002110010", "id: G1, timezone: Asia/Beijing", "Asia/B", "Asia/Beijing; valid: Asia/Shanghai, "),
+        ("id: G000211001002110010", "id: G1, timezone: Asia/Shangai", "Asia/S", "did you mean Asia/Shanghai?"),
+        ("unit: 3}", "unit: 300}", "300}", "cabinet 1, meter, unit = 300: must be at most 247"),
+        ("pulse_s: 3", "pulse_s: 0", "0}", "cabinet 1, output front-lock, pulse_s = 0: must be greater than 0"),
+        ("source: local", "source: lokal", "lokal", "computer 1, source = 'lokal': did you mean local?; valid:"),
+        ("type: modbus-tcp", "type: modbustcp", "modbustcp", "did you mean modbus-tcp?"),
+        ("computers:", "  pc: {type: snmp, host: a, community: b, version: 2}\ncomputers:", "2}",
+         "version = 2: did you mean 2c?; valid: 1, 2c or 3"),
+        ("baudrate: 9600", 'baudrate: "9600"', '"9600"}', "write 9600 without quotes"),
+        ("point: di1,", "point: dl1,", "smokeS", "valid: di0, di1, di2, di3, di4, di5, di6, di7, di8, di9, di10,"),
+        ("point: di1,", "point: DI1,", "smokeS", "did you mean di1?"),
+        # nothing after the colon
+        ("cabinets:", "control:\n  allow:\ncabinets:", "allow:", "control.allow is empty"),
+        ("      front-lock: {device: io, point: do0, pulse_s: 3}\n", "", "outputs:", "cabinet 1, outputs is empty"),
+        ('auth: "123456"', "auth: ", "auth: }", "cloud.auth is empty"),
+        # what does not go together
+        ("pulse_s: 3}", "pulse_s: 3}\n      x: {device: io, point: do0}", "do0}", "do0 of io is output front-lock"),
+        ("point: di1,", "point: di0,", "smokeS", "di0 is mapped to doors.frontDoorClosed already"),
+        ("point: di1,", "point: di8,", "smokeS", "di8 is the same terminal as do0, which is output front-lock"),
+        (", pulse_s: 3", "", "front-lock: {", "front-lock unlocks the front door and needs pulse_s"),
+        ("    outputs:", "      spare: {profile: moxa-iologik-e1212, bus: io, unit: 9}\n    outputs:", "spare",
+         "1.spare fills nothing; give map or outputs"),
+        # this PC
     ],
 )  # fmt: skip
 def test_every_fault_says_where_what_and_what_would_be_valid(tmp_path, old, new, at, said):
@@ -104,8 +174,87 @@ def test_every_fault_says_where_what_and_what_would_be_valid(tmp_path, old, new,
     assert GOOD.count(old) >= 1, old
     text = GOOD.replace(old, new, 1)
     told = faults_of(tmp_path, text)
+    assert len(told) == 1, told
     [(line, column)] = [map(int, fault.split(":")[:2]) for fault in told if said in fault]
     assert text.split("\n")[line - 1][column - 1 :].startswith(at), told
+
+
+@pytest.mark.parametrize(
+    ("given", "at", "said"),
+    [
+        ("unit: 3, parameters: {base: 65535}", "65535}", "elec.voltage of it would be at register 65535–65536"),
+        ("unit: 3, parameters: {base: 1.5}", "1.5}", "base must be a whole number"),
+        ("unit: 3, parameters: {base: x}", "x}", "base = 'x': must be a number"),
+        ("unit: 70", "70", "elec.current of it would be at register 70000, outside 0–65535"),
+    ],
+)
+def test_registers_that_end_up_outside_are_told_with_the_point(tmp_path, given, at, said):
+    (tmp_path / "it.yaml").write_text(
+        "profile: it\ntitle: {zh: 它, en: it}\nprotocol: modbus\nmaturity: draft\nmembers: {elec: 1}\n"
+        "sources: [{document: d, page: p}]\nparameters: {base: {default: 7}}\npoints:\n"
+        "  elec.voltage: {read: holding base, as: f32, unit: V}\n  elec.current: {read: holding 1000*unit, unit: A}\n",
+        encoding="utf-8",
+    )
+    text = GOOD.replace("profile: chint-dtsu666, bus: line, unit: 3", f"profile: it, bus: line, {given}")
+    with pytest.raises(ConfigFault) as caught:
+        read_config(write(tmp_path, text), (tmp_path, SHIPPED_PROFILES))
+    [fault] = caught.value.faults
+    assert said in fault.text.en
+    assert text.split("\n")[fault.line - 1][fault.column - 1 :].startswith(at)
+
+
+SNMP = "  pc: {type: snmp, host: 10.0.0.3, community: public}\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "at", "said"),
+    [
+        ("", "", "G000211001002110010}", "is the sample's gantry id"),
+        ("", "", '"123456"', "auth is still the sample's code"),
+        ("", "", '"http://10', "http is not encrypted"),
+        ("monitor: true, ", "", "computers:", "no computer has monitor: true"),
+        ("cabinets:", "  - {id: 2, monitor: true, source: local, nic: lo}\ncabinets:", "true, source: local, nic",
+         "computer 1 is the monitoring PC"),
+        ("computers:", SNMP + "computers:", "pc: {type", "nobody uses bus pc"),
+        ("data_disk: /", "data_disk: /usr/bin", "/usr/bin", "nothing is mounted at /usr/bin"),
+        ("nic: lo", "nic: eth99", "eth99}", "there is no network card eth99 on this PC"),
+        ("data_disk: /", "data_disk: /no/disk", "/no/disk", "there is no folder /no/disk on this PC"),
+        ("chint-dtsu666", "it", "it, bus: line", "it is a draft"),
+        ("chint-ddsu666", "xy-md02", "xy-md02, bus: line", "xy-md02.yaml is used, not the shipped profile"),
+    ],
+)  # fmt: skip
+def test_what_runs_but_is_probably_not_meant_is_a_warning(tmp_path, old, new, at, said):
+    mine = "title: {zh: 它, en: it}\nprotocol: modbus\nsources: [{document: d, page: p}]\nmembers: {elec: 1}\n"
+    mine += "points: {elec.voltage: {read: holding 1, unit: V}}\n"
+    (tmp_path / "it.yaml").write_text(f"profile: it\nmaturity: draft\n{mine}", encoding="utf-8")
+    (tmp_path / "xy-md02.yaml").write_text(f"profile: xy-md02\nmaturity: simulated\n{mine}", encoding="utf-8")
+    text = GOOD.replace(old, new, 1) if old else GOOD
+    warnings = read_config(write(tmp_path, text), (tmp_path, SHIPPED_PROFILES)).warnings
+    assert all(warning.text.zh for warning in warnings)
+    [warning] = [warning for warning in warnings if said in warning.text.en]
+    assert text.split("\n")[warning.line - 1][warning.column - 1 :].startswith(at)
+
+
+@pytest.mark.parametrize(("locale", "header"), [("C", "Look again at:"), ("zh_CN.UTF-8", "请再看一下：")])
+def test_check_prints_the_warnings_after_good_and_is_content(tmp_path, capsys, monkeypatch, locale, header):
+    monkeypatch.setenv("LC_ALL", locale)
+    path = write(tmp_path, GOOD)
+    assert main(["check", "-c", str(path)]) == 0
+    lines = capsys.readouterr().out.split("\n")
+    assert lines[1] == header
+    assert [line.split(":")[1:3] for line in lines[2:5]] == [["1", "14"], ["2", "17"], ["2", "53"]]
+    assert "123456" not in "".join(lines)
+
+
+def test_a_trial_against_this_pc_is_not_told_to_edit_the_sample(tmp_path):
+    config = read_config(write(tmp_path, GOOD.replace("10.0.0.1", "127.0.0.1:18080")))
+    assert config.warnings == ()
+
+
+def test_no_secret_is_repeated_by_what_cannot_be_parsed(tmp_path):
+    for slip in ('"s3cret" x', "*s3cret", "&s3cret", '"s3cret', "s3cret: a", '"s3cret", auth: "s3cret2"'):
+        told = faults_of(tmp_path, GOOD.replace('"123456"', slip))
+        assert "s3cret" not in "".join(told), told
 
 
 def test_all_faults_of_a_file_are_told_in_one_run(tmp_path):
@@ -145,5 +294,5 @@ def test_a_file_that_is_not_there_is_a_fault_not_a_traceback(tmp_path):
 
 def test_the_json_schema_knows_every_section():
     assert set(json_schema()["properties"]) == {
-        "gantry", "cloud", "control", "storage", "polling", "buses", "computers", "cabinets"
+        "gantry", "cloud", "control", "storage", "polling", "events", "traps", "buses", "computers", "cabinets"
     }  # fmt: skip

@@ -163,3 +163,40 @@ def test_a_forced_door_is_illegal_and_an_event():
 def test_what_the_site_file_says_of_a_computer_is_in_its_entry_from_the_start():
     fields = entry(start(), Role(0, "computerStatus", 1))
     assert (fields["isMonitorComputer"].value, fields["isMainComputer"].value, fields["ip"].value) == (1, 0, "10.0.0.1")
+
+
+def test_a_card_number_from_the_controller_makes_the_unlocking_a_cards():
+    card = frozenset({*IO, (DOORS, "frontDoorUnlockCardId")})
+    closed = {"doors_status": 1, "doors_frontDoorClosed": 1, "doors_frontDoorLocked": 1}
+    watch, _ = run(begin(site(), Layout({"1.io": card}, misses=3)), said("1.io", **closed))
+    watch, _ = run(
+        watch, said("1.io", 5.0, **{**closed, "doors_frontDoorLocked": 0, "doors_frontDoorUnlockCardId": "42"})
+    )
+    fields = entry(watch, DOORS)
+    assert (fields["frontDoorUnlockType"].value, fields["frontDoorUnlockCardId"].value) == (1, "42")
+
+
+def test_the_defence_mode_is_an_event_and_tells_when_siren_and_beacon_are_due():
+    watch, _ = run(start(), said("1.io", doors_status=1, doors_frontDoorClosed=1, doors_frontDoorLocked=1))
+    watch, events = monitor.defend(watch, 1, on=True, at=2.0)
+    assert [(e.field, e.after.value) for e in events] == [("defendMode", 1)]
+    assert monitor.defend(watch, 1, on=True, at=2.0)[1] == ()
+    assert monitor.sounding(watch) == frozenset()
+    watch, _ = run(watch, said("1.io", 3.0, doors_status=1, doors_frontDoorClosed=0, doors_frontDoorLocked=1))
+    assert monitor.sounding(watch) == {1}
+    over, _ = monitor.defend(watch, 1, on=False, at=4.0)
+    assert monitor.sounding(over) == frozenset()
+    assert entry(over, DOORS)["frontDoorOpenIllegally"].value == 1
+    closed, _ = run(watch, said("1.io", 5.0, doors_status=1, doors_frontDoorClosed=1, doors_frontDoorLocked=1))
+    assert monitor.sounding(closed) == frozenset()
+
+
+def test_an_alarm_that_comes_back_after_it_could_not_be_read_is_no_new_one_and_its_end_is_an_event():
+    watch, _ = run(start(), said("1.io", water_status=1, water_isWarning=1))
+    gone = Answered("1.io", 2.0, {(WATER, "isWarning"): GET_FAILED, (WATER, "status"): Reading(1)})
+    watch, events = run(watch, gone)
+    assert not events
+    _, events = run(watch, said("1.io", 3.0, water_status=1, water_isWarning=1))
+    assert not events
+    _, events = run(watch, said("1.io", 3.0, water_status=1, water_isWarning=0))
+    assert [(e.field, e.before.value, e.after.value) for e in events] == [("isWarning", 1, 0)]

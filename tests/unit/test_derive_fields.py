@@ -66,6 +66,7 @@ points:
         ("{sum: [a, b]}", Quality.NOT_SUPPORT, 2, "NotSupport"),
         ("{sum: [a, b]}", Quality.GET_FAILED, Quality.NO_DATA, "GetFailed"),
         ("{max: [a, b]}", Quality.NO_DATA, Quality.NOT_SUPPORT, "NoData"),
+        ("{max: [a, b]}", Quality.GET_FAILED, 2, "GetFailed"),
         ("{value: a}", "text", 0, "text"),
         ("{sum: [a, b]}", "text", 0, "NoData"),
         ("{case: [{when: {a: 1}, then: 5}, {when: {a: [2, 3]}, then: b}], else: NotSupport}", 1, 9, 5),
@@ -74,7 +75,7 @@ points:
         ("{case: [{when: {a: {above: 1, below: 3}, b: {not: 0}}, then: 1}], else: 0}", 2, 5, 1),
         ("{case: [{when: {a: {above: 1, below: 3}, b: {not: 0}}, then: 1}], else: 0}", 2, 0, 0),
         ("{case: [{when: [{a: 9}, {b: 9}], then: 1}], else: 0}", 1, 9, 1),
-        ("{case: [{when: {a: {not: 0}}, then: 1}], else: 0}", Quality.NO_DATA, 0, 0),
+        ("{case: [{when: {a: {not: 0}}, then: 1}], else: 0}", Quality.NOT_SUPPORT, 0, 0),
     ],
 )
 def test_operations(tmp_path: Path, expression: str, a: Any, b: Any, value: Any) -> None:

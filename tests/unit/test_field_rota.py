@@ -116,3 +116,58 @@ def test_a_dropped_turn_is_never_taken():
 def test_pauses_double_to_a_bound():
     assert [pause(n) for n in (1, 2, 3, 4)] == [0.5, 1.0, 2.0, 4.0]
     assert pause(50) == 25.0
+
+
+def test_a_hint_brings_every_turn_of_its_unit_forward_and_no_other():
+    rota = Rota()
+    a, b = UnitState("a"), UnitState("b")
+    turns = [turn(a, "fast", 60.0), turn(a, "slow", 60.0), turn(b, "fast", 60.0)]
+    rota.add(turns)
+    for _ in turns:
+        rota.succeeded(rota.next(0.0)[0], 0.0)
+    assert rota.next(1.0) == (None, 60.0)
+    rota.hint(a, 2.0)
+    assert rota.next(1.0) == (None, 2.0)
+    assert [rota.next(2.0)[0] for _ in range(2)] == turns[:2]
+    assert rota.next(2.0) == (None, 60.0)
+
+
+def test_a_hint_during_the_reading_that_it_concerns_has_it_read_again():
+    """What the agent answers may be from before its trap."""
+    rota = Rota()
+    unit = UnitState("a")
+    rota.add([turn(unit, "fast", 60.0)])
+    taken, _ = rota.next(0.0)
+    rota.hint(unit, 0.1)
+    rota.succeeded(taken, 0.2)
+    again, _ = rota.next(0.2)
+    assert again is taken
+    rota.succeeded(again, 0.3)
+    assert rota.next(0.3) == (None, 60.1)  # its own cadence, counted from the hint
+
+
+def test_a_hint_costs_a_silent_unit_one_probe():
+    rota = Rota()
+    unit = UnitState("a")
+    rota.add([turn(unit, "fast", 1.0), turn(unit, "slow", 1.0)])
+    now = 0.0
+    while unit.misses < 8:
+        taken, due = rota.next(now)
+        now = due if taken is None else now + 0.1
+        if taken is not None:
+            rota.failed(taken, now)
+    rota.hint(unit, now)
+    probe, _ = rota.next(now)
+    assert probe is not None
+    rota.failed(probe, now + 0.1)
+    assert rota.next(now + 0.2)[0] is None
+
+
+def test_a_unit_that_is_planned_anew_loses_the_turn_on_the_wire_too():
+    rota = Rota()
+    unit = UnitState("a")
+    rota.add([turn(unit), turn(unit)])
+    taken, _ = rota.next(0.0)
+    rota.drop(unit)
+    rota.succeeded(taken, 0.1)
+    assert rota.next(100.0)[0] is None

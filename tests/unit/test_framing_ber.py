@@ -1,5 +1,7 @@
 """SNMP messages against pysnmp's own encoder and decoder, and rubbish."""
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -159,3 +161,106 @@ def test_what_is_no_object_identifier_is_our_own_fault(oid):
 @given(oids)
 def test_object_identifiers_come_back(oid):
     assert ber.decode_oid(ber.encode_oid(oid)) == oid
+
+
+# --- traps and informs ------------------------------------------------------------------------------------------------
+
+TRAP_NAMES = st.lists(arcs, min_size=1, max_size=12).map(lambda rest: ".".join(map(str, (1, 3, *rest))))
+
+
+def their_notification(kind: str, community: bytes, name: str, varbinds) -> bytes:
+    from pysnmp.proto.api import v2c
+
+    pdu = v2c.InformRequestPDU() if kind == "inform" else v2c.TrapPDU()
+    v2c.apiTrapPDU.set_defaults(pdu)
+    head = [("1.3.6.1.2.1.1.3.0", v2c.TimeTicks(7)), ("1.3.6.1.6.3.1.1.4.1.0", v2c.ObjectIdentifier(name))]
+    v2c.apiTrapPDU.set_varbinds(pdu, head + [(oid, their_value(*value)) for oid, value in varbinds])
+    message = v2c.Message()
+    v2c.apiMessage.set_defaults(message)
+    v2c.apiMessage.set_community(message, community)
+    v2c.apiMessage.set_pdu(message, pdu)
+    return encoder.encode(message)
+
+
+@given(st.sampled_from(["trap", "inform"]), communities, TRAP_NAMES, st.lists(st.tuples(oids, values), max_size=4))
+def test_notifications_are_read_and_informs_answered_as_pysnmp_reads_it(kind, community, name, varbinds):
+    from pysnmp.proto.api import v2c
+
+    message = their_notification(kind, community, name, varbinds)
+    read = ber.decode_notification(message)
+    assert (read.version, read.community, read.what) == (ber.V2C, community, name)
+    assert [varbind.oid for varbind in read.varbinds] == [oid for oid, _ in varbinds]
+    if kind == "trap":
+        assert read.reply is None
+        return
+    assert read.reply is not None
+    theirs_, _ = decoder.decode(read.reply, asn1Spec=v2c.Message())
+    asked, _ = decoder.decode(message, asn1Spec=v2c.Message())
+    pdu, question = v2c.apiMessage.get_pdu(theirs_), v2c.apiMessage.get_pdu(asked)
+    assert pdu.tagSet == v2c.ResponsePDU.tagSet
+    assert v2c.apiPDU.get_request_id(pdu) == v2c.apiPDU.get_request_id(question)
+    assert v2c.apiPDU.get_error_status(pdu) == 0
+    assert v2c.apiPDU.get_varbinds(pdu) == v2c.apiPDU.get_varbinds(question)
+    assert ber.decode_response(read.reply, ber.V2C, community).varbinds[2:] == read.varbinds
+
+
+@pytest.mark.parametrize(
+    ("generic", "specific", "name"),
+    [(0, 0, "1.3.6.1.6.3.1.1.5.1"), (3, 9, "1.3.6.1.6.3.1.1.5.4"), (6, 31, "1.3.6.1.4.1.2011.6.0.31")],
+)
+def test_a_v1_trap_has_the_name_that_rfc_3584_gives_it(generic, specific, name):
+    from pysnmp.proto.api import v1
+
+    pdu = v1.TrapPDU()
+    v1.apiTrapPDU.set_defaults(pdu)
+    v1.apiTrapPDU.set_enterprise(pdu, "1.3.6.1.4.1.2011.6")
+    v1.apiTrapPDU.set_generic_trap(pdu, generic)
+    v1.apiTrapPDU.set_specific_trap(pdu, specific)
+    v1.apiTrapPDU.set_varbinds(pdu, [("1.3.6.1.4.1.1", v1.Integer(4))])
+    message = v1.Message()
+    v1.apiMessage.set_defaults(message)
+    v1.apiMessage.set_community(message, b"public")
+    v1.apiMessage.set_pdu(message, pdu)
+    read = ber.decode_notification(encoder.encode(message))
+    assert (read.version, read.community, read.kind, read.what) == (ber.V1, b"public", ber.TRAP_V1, name)
+    assert [(varbind.oid, varbind.value) for varbind in read.varbinds] == [("1.3.6.1.4.1.1", 4)]
+
+
+# A v3 trap of net-snmp 5.9.3, authPriv: the header in clear, the contents sealed.
+SEALED = bytes.fromhex(
+    "30819f020103301102043492d1aa020300ffe3040103020103042f302d0408800000000102030402010102030674c2040178"
+    "040c1196d05277609e4e7f66544604080d5d2c5ac613aebe0456cc743201dda1e1c49ede4200a035e79bec14e1dc26dfdc07"
+    "7466180707f1c9e52d1446d081f63b610b3cc8f3b322f4a441f24bd38ae11005a1bf3a72694cc9457fcab87e884671cab412"
+    "cfb10eddabcffc1876cb0701"
+)
+
+
+def test_of_a_v3_notification_only_the_outside_is_read():
+    assert ber.decode_notification(SEALED) == ber.Notification(ber.V3)
+    for cut in range(len(SEALED)):
+        with pytest.raises(BadReply):
+            ber.decode_notification(SEALED[:cut])
+
+
+@given(st.binary(max_size=200))
+def test_rubbish_is_no_notification(data):
+    with pytest.raises(BadReply):
+        ber.decode_notification(data)
+
+
+@given(st.data())
+def test_a_notification_with_a_flipped_bit_is_read_or_refused_and_nothing_else(data):
+    message = bytearray(their_notification("inform", b"public", "1.3.6.1.4.1.9", [("1.3.6.1.1", ("Integer32", 5))]))
+    at = data.draw(st.integers(0, 8 * len(message) - 1))
+    message[at // 8] ^= 1 << at % 8
+    with contextlib.suppress(BadReply):
+        ber.decode_notification(bytes(message))
+
+
+def test_an_answer_or_a_question_is_no_notification():
+    for message in (
+        their_response(b"public", 5, 0, 0, []),
+        ber.encode_request(ber.V2C, b"public", ber.GET, ("1.3.6",)).message,
+    ):
+        with pytest.raises(BadReply, match="neither trap nor inform"):
+            ber.decode_notification(message)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from hwsim.devices import PRODUCTS
+from hwsim.devices import PRODUCTS, spoken
 from hwsim.devices.image import Effect, Illegal, Image, ModbusProduct, Seen, take
 from hwsim.devices.oids import ABSENT, Cell, Declined, SnmpProduct
 from hwsim.plant import step
@@ -181,6 +181,33 @@ def test_the_site_monitor_numbers_its_rectifier_rows_against_the_modules() -> No
     assert f"{B}.4.3.1.0" not in cells
 
 
+def test_the_site_monitor_shows_its_modules_in_the_rows_they_were_moved_to() -> None:
+    moved = step(replace(PLANT, dc=replace(PLANT.dc, rows=(0, 7))), 10)
+    cells = table("huawei-site-monitor", Seen(moved))
+    assert cells[f"{B}.3.2.1.1.2.7"] == Cell("gauge", 2002)
+    assert [oid for oid in cells if oid.startswith(f"{B}.3.2.1.1.2.")] == [f"{B}.3.2.1.1.2.7"]
+
+
+@pytest.mark.parametrize(
+    ("plant", "numbers"),
+    [
+        (PLANT, []),
+        (replace(PLANT, mains=replace(MAINS, present=(False, False, False))), [15, 19]),
+        (replace(PLANT, mains=replace(MAINS, present=(True, False, True))), [19]),
+        (replace(PLANT, back=replace(PLANT.back, closed=False)), [31]),
+        (replace(PLANT, water=True, smoke=True), [33, 35]),
+    ],
+    ids=["nothing", "mains", "phase", "door", "water and smoke"],
+)
+def test_the_site_monitor_has_an_alarm_with_two_traps_for_each_mishap(plant: State, numbers: list[int]) -> None:
+    product = PRODUCTS["huawei-site-monitor"]
+    assert isinstance(product, SnmpProduct)
+    trap = "1.3.6.1.4.1.2011.6.164.2.1.0"
+    assert sorted((alarm.raised, alarm.cleared) for alarm in product.alarms(Seen(plant))) == [
+        (f"{trap}.{n}", f"{trap}.{n + 1}") for n in numbers
+    ]
+
+
 def test_the_site_monitor_reads_absent_phases_as_2147483647() -> None:
     cells = table("huawei-site-monitor", Seen(replace(PLANT, mains=replace(MAINS, phases=1))))
     assert [cells[f"{B}.5.2.1.1.{column}.1"].value for column in (5, 6, 8, 9)] == [ABSENT] * 4
@@ -259,5 +286,7 @@ def test_every_product_shows_something_before_and_after_a_storm() -> None:
                 cells = [*shown.holding.values(), *shown.input.values()]
                 assert all(0 <= value <= 0xFFFF for value in cells)
                 assert all(bit in (0, 1) for bit in (*shown.coils.values(), *shown.discrete.values()))
-            else:
+            elif isinstance(product, SnmpProduct):
                 assert product.table(seen)
+            else:
+                assert all(said for said in spoken.shown(product, seen).values())

@@ -258,7 +258,7 @@ def test_each_fault_does_what_it_says() -> None:
 
 
 def test_every_kind_of_fault_spoils() -> None:
-    for kind in KINDS:
+    for kind in KINDS.keys() - {"missing"}:  # that one changes what the device has, not what goes over the wire
         assert spoilt(kind) != Spoilt((Piece(0.0, rtu(ANSWER)),))
 
 

@@ -37,6 +37,7 @@ def world() -> World:
 def test_every_word_for_the_plant_changes_it(world: World) -> None:
     bodies = {
         "mains": False,
+        "rectifier_rows": [3, 0],
         "frequency_hz": 49,
         "phase": {"L1": 240, "L3": 0},
         "phases": 1,

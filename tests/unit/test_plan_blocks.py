@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gantry_agent.field import plan, profile
+from gantry_agent.field import codec, plan, profile
 from gantry_agent.field.product import Profile
 from gantry_agent.model import Role
 from tests import profile_rig as rig
@@ -167,6 +167,28 @@ def test_rows_are_ordered_by_the_value_of_their_column(tmp_path: Path) -> None:
     rows = plan.locate(table, [(("28676", 2002), ("28677", 2001), ("28678", 2003))])
     assert rows == ("28677", "28676", "28678")
     assert asked(plan.blocks(it, device, {"modules": rows})) == [("slow", ("1.3.5.28677", "1.3.5.28676"))]
+
+
+def test_what_tells_a_row_is_read_with_it_and_a_row_that_moved_gives_no_value(tmp_path: Path) -> None:
+    it = product(tmp_path, TABLE.replace("tables:", "limits: {oids: 3}\ntables:"))
+    device = rig.device(it, roles={"rectifier": [4, 7]})
+    (table,) = plan.tables(it, device)
+    replies = [(("28676", 2002), ("28677", 2001))]
+    rows = plan.locate(table, replies)
+    known_by = plan.marks(table, replies, rows)
+    first, second = plan.blocks(it, device, {"modules": rows}, known_by)  # two OIDs to a row, and three are too few
+    assert first.request.oids == ("1.3.5.28677", "1.3.2.28677")
+    assert codec.decode(first, {"1.3.2.28677": 2001, "1.3.5.28677": 7}, it, device) == {"rectifier.outputCurrent": 7}
+    for other in (2002, None):
+        with pytest.raises(codec.RowsMoved, match="rows have moved"):
+            codec.decode(second, {"1.3.2.28676": other and 2001, "1.3.5.28676": 7}, it, device)
+
+
+def test_rows_that_their_index_tells_have_no_mark(tmp_path: Path) -> None:
+    it = product(tmp_path, TABLE.replace("    order: value\n", ""))
+    (table,) = plan.tables(it, rig.device(it, roles={"rectifier": [4, 7]}))
+    replies = [(("5", 230), ("7", 231))]
+    assert plan.marks(table, replies, plan.locate(table, replies)) == {("modules", "5"): (), ("modules", "7"): ()}
 
 
 def test_rows_are_ordered_by_index_as_numbers_and_filtered_by_text(tmp_path: Path) -> None:

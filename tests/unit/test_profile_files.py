@@ -23,6 +23,7 @@ points:
 derived:
   elec.current: {value: amps, scale: 0.1, unit: A}
 """
+KEYS_OF_A_POINT = "as, bit, else, inferred, lane, map, mask, none, offset, order, read, scale, terminal, unit, write"
 
 
 def check(tmp_path: Path, text: str) -> profile.Profile:
@@ -75,6 +76,7 @@ derived:
         "it.yaml:9:35",  # u8
         "it.yaml:9:43",  # faktor
         "it.yaml:11:3",  # no operation
+        "it.yaml:11:16",  # summ
     ]
     texts = "\n".join(text for _, text in found)
     for hint in (
@@ -83,6 +85,7 @@ derived:
         "wants 'V'",
         "did you mean voltage?",
         "did you mean title?",
+        "did you mean sum?",
     ):
         assert hint in texts
 
@@ -91,53 +94,91 @@ derived:
     ("old", "new", "where", "what"),
     [
         ('sources: [{document: manual, page: "7"}]', "sources: []", "it.yaml:5:1", "cannot be empty"),
-        ('page: "7"', "note: x", "it.yaml:5:11", "cannot be missing"),
+        ('page: "7"', "note: x", "it.yaml:5:11", "is missing; it must be a text"),
         ("holding 0x10", "holding register", "it.yaml:8:18", "cannot be read"),
         ("holding 0x10, unit: V", "holding 0x10, unit: V, lane: quick", "it.yaml:8:47", "cannot be 'quick'"),
-        ("value: amps", "value: ampss", "it.yaml:10:1", "cannot find point 'ampss'; did you mean amps?"),
-        ("elec.current: {value: amps, scale: 0.1, unit: A}", "elec.voltage: {value: amps}", "it.yaml:10:1", "twice"),
-        ("input 3", "input 3, inferred: true", "it.yaml:1:1", "cannot be empty: inferred values must be listed"),
+        ("value: amps", "value: ampss", "it.yaml:11:3", "there is no point ampss; did you mean amps?"),
+        ("elec.current: {value: amps, scale: 0.1, unit: A}", "elec.voltage: {value: amps}", "it.yaml:11:3", "twice"),
+        ("input 3", "input 3, inferred: true", "it.yaml:1:1", "cannot be empty: inferred values must be told"),
         ("input 3", "input 3, bit: 99", "it.yaml:9:25", "a whole number from 0 to 63"),
-        ("input 3", "input 3, none: [[1]]", "it.yaml:9:25", "raw values are wanted"),
-        ("input 3", "input 3, map: 7", "it.yaml:9:25", "{raw: value} is wanted"),
+        ("input 3", "input 3, none: [[1]]", "it.yaml:9:25", "it must be raw values, like 0xFFFF"),
+        ("input 3", "input 3, map: 7", "it.yaml:9:25", "raw values with their meaning, {raw: value}"),
         ("amps: {read: input 3}", "amps: {read: input 3}\n  b c: {read: input 4}", "it.yaml:10:3", "cannot be a name"),
-        ("amps: {read: input 3}", 'amps: {read: input 3}\n  "amps[1]": {read: input 4}', "it.yaml:10:3", "amps twice"),
+        ("amps: {read: input 3}", 'amps: {read: input 3}\n  "amps[1]": {read: input 4}', "it.yaml:10:3", "given twice"),
         ("maturity: draft", "maturity: ripe", "it.yaml:4:1", "cannot be 'ripe'"),
-        ("maturity: draft\n", "", "it.yaml:1:1", "cannot be missing"),
-        ("input 3", "input 3, else: [1]", "it.yaml:9:25", "a number or a text is wanted"),
+        ("maturity: draft\n", "", "it.yaml:1:1", "is missing; valid: draft, recorded"),
+        ("input 3", "input 3, else: [1]", "it.yaml:9:25", "it must be a number or a text"),
         ("value: amps", "value: [[amps]]", "it.yaml:11:18", "a list of numbers or texts"),
         (
             "members: {elec: 1}",
             """members: {elec: 1, airConditioners: 1}
 writes: {airConditioners.airOperate: {write: holding 1, confirm: {point: amp, within_s: 1}}}""",
-            "it.yaml:7:1",
-            "cannot find 'amp'; did you mean amps?",
+            "it.yaml:7:57",
+            "there is no point amp; did you mean amps?",
         ),
         ("input 3", "input 3, inferred: maybe", "it.yaml:9:25", "true or false"),
-        ("maturity: draft", "maturity: [", "it.yaml:6:1", "cannot parse the YAML"),
-        ("maturity: draft", "maturity: draft\nmaturity: draft", "it.yaml:5:1", "cannot parse the YAML"),
+        ("maturity: draft", "maturity: [", "it.yaml:4:11", "the closing ] is missing"),
+        ("maturity: draft", "maturity: draft\nmaturity: draft", "it.yaml:5:1", "given twice (first in line 4)"),
+        ("input 3", "input 3, lan: fast", "it.yaml:9:25", "did you mean lane?"),
+        ("input 3", "input 3, skale: 1", "it.yaml:9:25", KEYS_OF_A_POINT),
+        ("input 3", "input 3, as: f32, bit: 3", "it.yaml:9:34", "cannot be used with f32: it has no bits"),
+        ("amps: {read: input 3}", "amps: {read: input 3}\n  Amps2: {read: input 4}", "it.yaml:10:3", "lower case"),
+        ("scale: 0.1,", "scal: 0.1,", "it.yaml:11:31", "did you mean scale?"),
+        ("value: amps,", "value: amps, sum: [amps],", "it.yaml:11:3", "give exactly one of"),
+        ("members: {elec: 1}", "members: {elec: 1}\ntiming: {response_ms: 0}", "it.yaml:7:10", "a number above 0"),
+        ("members: {elec: 1}", "members: {elec: 1}\ntiming: {gap_ms: -1}", "it.yaml:7:10", "a number of at least 0"),
+        (
+            "derived:",
+            "derived:\n  elec.status: {case: [{when: {amps: 1}, then: 7}], else: 1}",
+            "it.yaml:11:42",
+            "cannot be 7: the interface's codes of elec.status are 0, 1",
+        ),
+        (
+            "derived:",
+            "derived:\n  elec.status: {case: [{when: {amps: 1}, then: 0}], else: 5}",
+            "it.yaml:11:53",
+            "cannot be 5: the interface's codes",
+        ),
+        (
+            "derived:",
+            "warnings: [{member: elec, text: a, when: {amps: 1}}, {member: elec, text: b, when: {ampss: 1}}]\nderived:",
+            "it.yaml:10:78",
+            "there is no point ampss; did you mean amps?",
+        ),
+        (
+            "derived:",
+            "warnings:\n  - {member: elec, text: a, when: {amps: {not: 1, above: 2}}}\nderived:",
+            "it.yaml:11:51",
+            "cannot stand beside the other keys here",
+        ),
+        (
+            "members: {elec: 1}",
+            "members: {elec: 1, airConditioners: 1}\nwrites: {airConditioners.airOperate: {write: coil 1, map: 3}}",
+            "it.yaml:7:54",
+            "it must be {order: value}, like {1: 1, 2: 0}",
+        ),
         ("members: {elec: 1}", "members: {elec: many}", "it.yaml:6:11", "a whole number"),
-        ("members: {elec: 1}", "members: 3", "it.yaml:6:1", "a mapping is wanted"),
-        ("members: {elec: 1}", "members: {elec: 1}\ncaveats: [x]", "it.yaml:7:1", "a list of mappings"),
+        ("members: {elec: 1}", "members: 3", "it.yaml:6:1", "it must be keys with values"),
+        ("members: {elec: 1}", "members: {elec: 1}\ncaveats: [x]", "it.yaml:7:1", "a list of entries with keys"),
         ("members: {elec: 1}", "members: {elec: 1}\nlimits: {registers: 200}", "it.yaml:7:10", "from 1 to 125"),
         ("members: {elec: 1}", "members: {elec: 1}\ntiming: {response_ms: soon}", "it.yaml:7:10", "a number"),
         (
             "members: {elec: 1}",
             "members: {elec: 1}\nwarnings: [{member: elec, text: x}]",
             "it.yaml:7:12",
-            "a condition is wanted",
+            "a condition is missing",
         ),
         (
             "members: {elec: 1}",
             "members: {elec: 1}\nwarnings: [{member: elec, text: x, when: {amps: {}}}]",
             "it.yaml:7:43",
-            "a value, below, above or not",
+            "a value, a list, below, above or not",
         ),
         (
             "members: {elec: 1}",
             "members: {elec: 1}\nwrites: {elec.off: {write: holding 1}}",
             "it.yaml:7:10",
-            "no order of the interface",
+            "the interface has no such order",
         ),
     ],
 )
@@ -163,7 +204,7 @@ def test_a_local_name_means_one_thing_in_all_tables(tmp_path: Path) -> None:
         .replace("read: input 3", "oid: 1.3.7")
     )
     text += "tables: {t: {index: 1.3.8, points: {amps: {column: 1.3.8}}}}\n"
-    assert faults(tmp_path, text) == [("it.yaml:7:1", "points: cannot give amps twice")]
+    assert faults(tmp_path, text) == [("it.yaml:12:37", "tables.t.points.amps: is given twice")]
 
 
 def test_a_file_that_is_no_mapping_or_not_there_is_a_fault(tmp_path: Path) -> None:

@@ -8,13 +8,17 @@ hold, when to ask, and how often to try again are the poller's.
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from gantry_agent.field.bus.journal import Frame, UnitStatistics
+from gantry_agent.field.bus.journal import Frame, Journal, UnitStatistics
 from gantry_agent.field.request import Reply, Request, Timing
 from gantry_agent.model import Bus
 
 
 class Link(Protocol):
     """One conversation with one medium."""
+
+    @property
+    def journal(self) -> Journal:
+        """Give what the bus remembers of its conversations."""
 
     @property
     def statistics(self) -> Mapping[int, UnitStatistics]:
@@ -24,8 +28,17 @@ class Link(Protocol):
     def frames(self) -> tuple[Frame, ...]:
         """Give the latest frames of both directions, oldest first."""
 
+    def held_s(self, request: Request | None = None) -> float:
+        """Tell how long the medium is not ready for this question, or for any: a pause to be kept, answers still owed.
+
+        `transact` waits for it too, but then the caller has chosen its question, and nobody can go before it.
+        """
+
     async def transact(self, request: Request, timing: Timing) -> Reply:
-        """Ask and give the answer. Raises NoReply, BadReply or DeviceRefused; ValueError is a fault of the caller."""
+        """Ask and give the answer. Raises NoReply (BusDown when nothing could be asked), BadReply or DeviceRefused.
+
+        ValueError is a fault of the caller.
+        """
 
     async def close(self) -> None:
         """Give the medium back; a transaction that waits gets NoReply."""

@@ -156,12 +156,19 @@ class Host:
         self._closed = False
 
     @property
+    def journal(self) -> Journal:
+        return self._journal
+
+    @property
     def statistics(self) -> Mapping[int, UnitStatistics]:
         return self._journal.statistics
 
     @property
     def frames(self) -> tuple[Frame, ...]:
         return self._journal.frames
+
+    def held_s(self, request: Request | None = None) -> float:  # noqa: ARG002 - this computer needs no pause
+        return 0.0
 
     async def transact(self, request: Request, timing: Timing) -> Reply:
         if not isinstance(request, ReadHost):

@@ -6,13 +6,15 @@ made anew. Frames are `framing.modbus`; the connection itself is `stream`.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Mapping
 
+from gantry_agent.core.stethoscope import Ending, Trouble
 from gantry_agent.field.bus.journal import Backoff, Frame, Journal, UnitStatistics, number_setting, text_setting
 from gantry_agent.field.bus.stream import Stream, connect
 from gantry_agent.field.framing import modbus
 from gantry_agent.field.request import Reply, Request, Timing
-from gantry_agent.model import BadReply, Bus, NoReply
+from gantry_agent.model import BadReply, Bus, BusDown, NoReply
 
 PORT = 502
 TIMEOUTS_TO_RECONNECT = 3
@@ -34,7 +36,12 @@ class ModbusTcp:
         self._waiter: asyncio.Future[modbus.Mbap] | None = None
         self._not_before = 0.0
         self._timeouts = 0
+        self._expired: deque[tuple[int, float]] = deque(maxlen=8)  # transactions without an answer, and when sent
         self._closed = asyncio.Event()
+
+    @property
+    def journal(self) -> Journal:
+        return self._journal
 
     @property
     def statistics(self) -> Mapping[int, UnitStatistics]:
@@ -44,16 +51,20 @@ class ModbusTcp:
     def frames(self) -> tuple[Frame, ...]:
         return self._journal.frames
 
+    def held_s(self, request: Request | None = None) -> float:  # noqa: ARG002 - answers are told apart by their number
+        return self._not_before - asyncio.get_running_loop().time()
+
     async def transact(self, request: Request, timing: Timing) -> Reply:
         if not isinstance(request, modbus.ModbusRequest):
             raise TypeError(f"cannot ask {self._where} for {request}: not a Modbus request")
         pdu = modbus.encode(request)
         async with self._turn:
-            with self._journal.transaction(request.unit):
+            with self._journal.transaction(request.unit, seeking=timing.seeking):
                 stream = await self._connected()
                 answer, latency_s = await self._exchange(stream, request.unit, pdu, timing)
                 reply = self._judge(request, answer)
-            self._journal.answered(request.unit, latency_s)
+            if not timing.seeking:
+                self._journal.answered(request.unit, latency_s)
             return reply
 
     async def close(self) -> None:
@@ -70,7 +81,7 @@ class ModbusTcp:
         if self._closed.is_set():
             raise NoReply(f"cannot ask {self._where}: bus closed")
         if (wait_s := self._backoff.remaining_s(loop.time())) > 0:
-            raise NoReply(f"cannot reach {self._where}: connection is down, next attempt in {wait_s:.1f} s")
+            raise BusDown(f"cannot reach {self._where}: connection is down, next attempt in {wait_s:.1f} s")
         try:
             stream = await connect(self._host, self._port, self._on_bytes, self._on_lost)
         except NoReply:
@@ -80,7 +91,7 @@ class ModbusTcp:
             await stream.close()
         if stream.lost:
             self._backoff.failed(loop.time())
-            raise NoReply(f"cannot ask {self._where}: connection closed at once")
+            raise BusDown(f"cannot ask {self._where}: connection closed at once")
         self._received.clear()
         self._timeouts = 0
         self._stream = stream
@@ -112,15 +123,19 @@ class ModbusTcp:
         self._timeouts = 0
         self._backoff.worked()
         if answer.unit != request.unit:
+            self._journal.ended(Trouble(Ending.FOREIGN))
             raise BadReply(f"cannot use the answer of {self._where}: unit {answer.unit} instead of {request.unit}")
         return modbus.decode(request, answer.pdu)
 
     def _expire(self, waiter: asyncio.Future[modbus.Mbap], unit: int, timing: Timing) -> None:
         if waiter.done():
             return
-        self._timeouts += 1
-        if self._timeouts >= TIMEOUTS_TO_RECONNECT:
-            self._drop()
+        self._expired.append((self._transaction, asyncio.get_running_loop().time() - timing.response_s))
+        self._timeouts += not timing.seeking
+        if self._timeouts >= TIMEOUTS_TO_RECONNECT and self._stream is not None:
+            # No back-off: it may be that three of a gateway's units are dead, and the fourth is not to suffer for it.
+            self._stream.abort()
+            self._stream = None
         waiter.set_exception(
             NoReply(f"cannot get an answer from unit {unit} of {self._where} in {timing.response_s:g} s")
         )
@@ -140,11 +155,14 @@ class ModbusTcp:
     def _absorb(self, frame: modbus.Mbap) -> None:
         waiter = self._waiter
         if waiter is None or waiter.done() or frame.transaction != self._transaction:
-            self._journal.came_late(frame.unit)
+            now = asyncio.get_running_loop().time()
+            took_s = next((now - sent for number, sent in self._expired if number == frame.transaction), None)
+            self._journal.came_late(frame.unit, took_s)
             return
         waiter.set_result(frame)
 
     def _on_lost(self, why: str) -> None:
+        self._journal.lost(asyncio.get_running_loop().time())
         self._drop()
         self._fail(why)
 

@@ -1,14 +1,21 @@
 """A line: Modbus RTU on a tty, or through a transparent TCP converter, with its turn-taking.
 
 RTU answers carry no number, so nothing but discipline tells whose they are. Before each question the line has been
-silent for 3.5 characters; an answer is complete when its length says so; and after a question that got no good
-answer – timeout, broken frame, cancellation – the line is held until the answer can no longer come, or has come and
-been thrown away. What arrives while nobody waits is never looked at as an answer.
+silent for 3.5 characters; an answer is complete when its length says so; and a unit that gave no good answer –
+timeout, broken frame, cancellation – is asked nothing more until its answer can no longer come, or has come and been
+thrown away. What arrives while nobody waits is never looked at as an answer.
+
+Other units need not wait for that: an answer carries its unit's address under the CRC, so one that comes late while
+another unit is asked is known for what it is and cut out. All it can do is collide with that question, which then
+fails its CRC and is asked again; no value is ever at stake. A unit whose answers do come late is found out by the
+first of them, and for an hour the whole line is held for it, or until that was in vain three times. So a dead unit
+costs one response time, not two.
 
 For some seconds more the unit stays in doubt: converters on radio links deliver answers seconds late. While a unit
 owes an answer of the same shape from another address, an answer is only believed if no second one follows it.
 
-Frames are `framing.modbus`; the port is `tty`, the connection `stream`.
+Units of all framings may share the line: turns, silences and what is owed are the same for YD/T 1363 and Megatec units.
+Only what a frame looks like differs, and that is `framing.speech`; the port is `tty`, the connection `stream`.
 """
 
 import asyncio
@@ -17,19 +24,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from gantry_agent.core.stethoscope import Ending, Stray, Trouble
 from gantry_agent.field.bus.journal import Backoff, Frame, Journal, UnitStatistics, number_setting, text_setting
 from gantry_agent.field.bus.stream import connect
 from gantry_agent.field.bus.tty import open_tty
-from gantry_agent.field.framing import modbus
-from gantry_agent.field.request import ReadBits, ReadRegisters, Reply, Request, Timing
-from gantry_agent.model import BadReply, Bus, NoReply, Value
+from gantry_agent.field.framing import autopsy, modbus, speech
+from gantry_agent.field.framing.found import Found
+from gantry_agent.field.request import Reply, Request, Timing
+from gantry_agent.model import BadReply, Bus, BusDown, NoReply, Value
 
 FAST_SILENCE_S = 0.00175  # Modbus over Serial Line V1.02 §2.5.1.1, above 19200 baud
 BABBLE_S = 1.0  # a line that is not silent for a moment in this long is not worth waiting for
 DOUBT_S = 5.0
+KEPT_ANSWERS = 512  # to tell where a broken one broke; a site has tens of blocks
+TARDY_S = 3600.0  # how long one late answer makes the line wait for more of them: as long as a hot cabinet's afternoon
 LEAST_LISTENING_S = 0.02
+PIECES_S = 0.1  # converters hand a long answer over in pieces, with pauses between them
 LEAST_REST_S = 0.002  # below this, asking for a rest costs more than it saves
-SILENT_TO_RECONNECT = 5  # only converters: one that restarted may keep a dead connection
+SILENT_TO_RECONNECT = 3  # only converters: one that restarted may keep a dead connection
 KEPT_BYTES = 1024  # four of the longest frames; of a line that babbles only the latest bytes matter
 
 
@@ -62,9 +74,10 @@ def pace(settings: Mapping[str, Value | None]) -> Pace:
 
 @dataclass(frozen=True, slots=True)
 class _Owed:
-    """A question whose answer may still come until `until`."""
+    """A question whose answer is to be expected until `due`, and may still come until `until`."""
 
-    request: modbus.ModbusRequest
+    request: speech.LineRequest
+    due: float
     until: float
 
 
@@ -83,14 +96,27 @@ class Line:
         self._heard_at = 0.0  # when the line was last busy
         self._not_before = 0.0
         self._deadline = 0.0
-        self._asked: modbus.ModbusRequest | None = None
-        self._waiter: asyncio.Future[modbus.RtuFound | None] | None = None
+        self._latest = 0.0  # no answer is waited for any longer, whatever length it promises
+        self._expiry: asyncio.TimerHandle | None = None
+        self._asked: speech.LineRequest | None = None
+        self._waiter: asyncio.Future[Found | None] | None = None
         self._pause: asyncio.Future[None] | None = None
-        self._owed: _Owed | None = None
+        self._owed: dict[int, _Owed] = {}  # by unit
+        self._tardy: dict[int, float] = {}  # units whose answers come late, and until when to reckon with it
         self._doubts: deque[_Owed] = deque(maxlen=64)
         self._echoes: bool | None = None  # unknown until an answer has shown it
         self._silent = 0
+        self._first_at: float | None = None  # when the answer began
+        self._silence_s: float | None = None  # before it
+        self._last_unit = 0
+        self._ending = Ending.GOOD
+        self._earlier: dict[bytes, bytes] = {}  # by question: the latest good answer
+        self._told = 0  # so many of the bytes received belong to a question that failed
         self._closed = asyncio.Event()
+
+    @property
+    def journal(self) -> Journal:
+        return self._journal
 
     @property
     def statistics(self) -> Mapping[int, UnitStatistics]:
@@ -100,21 +126,26 @@ class Line:
     def frames(self) -> tuple[Frame, ...]:
         return self._journal.frames
 
+    def held_s(self, request: Request | None = None) -> float:
+        now = asyncio.get_running_loop().time()
+        unit = request.unit if isinstance(request, speech.LineRequest) else None
+        return max(self._heard_at + self._pace.silence_s, self._not_before, self._owed_until(unit, now)) - now
+
     async def transact(self, request: Request, timing: Timing) -> Reply:
-        if not isinstance(request, modbus.ModbusRequest):
-            raise TypeError(f"cannot ask {request} on {self._where}: not a Modbus request")
+        if not isinstance(request, speech.LineRequest):
+            raise TypeError(f"cannot ask {request} on {self._where}: nothing that is spoken on a line")
         if request.unit == 0:
             raise ValueError(f"cannot ask {request} on {self._where}: nobody answers to unit 0")
-        frame = modbus.rtu_request(request)
+        frame = speech.frame(request)
         async with self._turn:
-            with self._journal.transaction(request.unit):
+            with self._journal.transaction(request.unit, seeking=timing.seeking):
                 wire = await self._opened()
-                await self._silence()
+                await self._silence(request.unit)
                 if wire.lost:
                     raise NoReply(f"cannot ask on {self._where}: port lost")
-                pdu, latency_s = await self._exchange(wire, request, frame, timing)
-                reply = modbus.decode(request, pdu)
-            self._journal.answered(request.unit, latency_s)
+                reply, latency_s = await self._exchange(wire, request, frame, timing)
+            if not timing.seeking:
+                self._journal.answered(request.unit, latency_s, self._silence_s, self._ending)
             return reply
 
     async def close(self) -> None:
@@ -133,7 +164,7 @@ class Line:
         if self._closed.is_set():
             raise NoReply(f"cannot ask on {self._where}: bus closed")
         if (wait_s := self._backoff.remaining_s(loop.time())) > 0:
-            raise NoReply(f"cannot ask on {self._where}: port is down, next attempt in {wait_s:.1f} s")
+            raise BusDown(f"cannot ask on {self._where}: port is down, next attempt in {wait_s:.1f} s")
         if self._wire is not None:
             await self._wire.close()  # never two openings of one port
             self._wire = None
@@ -157,6 +188,7 @@ class Line:
         return await connect(text_setting(settings, "host"), port, self._on_bytes, self._on_lost)
 
     def _on_lost(self, why: str) -> None:
+        self._journal.lost(asyncio.get_running_loop().time())
         self._backoff.failed(asyncio.get_running_loop().time())
         self._fail(why)
 
@@ -166,24 +198,40 @@ class Line:
 
     # --- turn-taking ------------------------------------------------------------------------------------------------
 
-    async def _silence(self) -> None:
-        """Wait until the line has been silent long enough and no answer is owed any more."""
+    async def _silence(self, unit: int) -> None:
+        """Wait until the line has been silent long enough and no answer is owed that hurts a question to `unit`."""
         loop = asyncio.get_running_loop()
         await asyncio.sleep(0)  # what already waits in the kernel is heard before the clock is read
         patience = loop.time() + BABBLE_S
         while True:
             now = loop.time()
-            owed_s = self._owed.until - now if self._owed is not None else 0.0
+            owed_s = self._owed_until(unit, now) - now
             wait_s = max(self._heard_at + self._pace.silence_s - now, self._not_before - now, owed_s)
             if wait_s <= 0:
-                self._owed = None
+                if len(self._received) > self._told:
+                    self._overhear(self._received[self._told :])
                 self._received = b""
                 return
             if owed_s > 0 or self._not_before > now:
                 patience = now + wait_s + BABBLE_S
             elif now > patience:
+                self._journal.stray(Stray.BABBLE, now)
                 raise NoReply(f"cannot ask on {self._where}: the line has not been silent for {BABBLE_S:g} s")
             await self._rest(wait_s)
+
+    def _owed_until(self, unit: int | None, now: float) -> float:
+        """Tell until when the line is held for answers still owed, before a question to `unit`."""
+        until = now
+        for owing, owed in list(self._owed.items()):
+            if owed.until <= now:
+                del self._owed[owing]
+                if owing in self._tardy:  # waited for in vain: three times, and it is taken for dead, not for slow
+                    self._tardy[owing] -= TARDY_S / 3
+            elif owing == unit or self._tardy.get(owing, 0.0) > now:
+                until = max(until, owed.until)
+            else:
+                until = max(until, owed.due)
+        return until
 
     async def _rest(self, wait_s: float) -> None:
         """Wait, or until an owed answer has come."""
@@ -197,123 +245,199 @@ class Line:
             self._pause = None
 
     async def _exchange(
-        self, wire: Wire, request: modbus.ModbusRequest, frame: bytes, timing: Timing
-    ) -> tuple[bytes, float]:
+        self, wire: Wire, request: speech.LineRequest, frame: bytes, timing: Timing
+    ) -> tuple[Reply, float]:
         loop = asyncio.get_running_loop()
         sent = loop.time()
-        on_wire_s = (len(frame) + modbus.reply_size(request) + 3) * self._pace.character_s
-        self._owed = _Owed(request, sent + on_wire_s + 2 * timing.response_s)  # stands unless the answer is good
+        on_wire_s = (len(frame) + speech.answer_length(request)) * self._pace.character_s
+        due = sent + on_wire_s + timing.response_s
+        self._owed[request.unit] = _Owed(request, due, due + timing.response_s)  # stands unless the answer is good
         self._asked = request
+        self._last_unit = request.unit
         self._waiter = loop.create_future()
         self._heard_at = sent + len(frame) * self._pace.character_s
+        self._first_at = None
         wire.write(frame)
         self._journal.frame(sent, "sent", frame)
-        self._deadline = sent + on_wire_s + timing.response_s
-        timer = loop.call_at(self._deadline, self._expire)
+        self._deadline = due
+        self._latest = due + speech.framing(request).kept_bytes * self._pace.character_s
+        self._expiry = loop.call_at(self._deadline, self._expire)
         try:
             found = await self._waiter
             latency_s = loop.time() - sent
             if found is None:
-                raise self._no_answer(request, timing)
-            await self._believe(request, found, sent, on_wire_s, timing)
-            self._owed = None
+                silent_reply = self._without_answer(request, timing)
+            else:
+                await self._believe(request, found, sent, on_wire_s, timing)
+            self._owed.pop(request.unit, None)
         except NoReply:
-            self._note_silence(wire)
+            if not timing.seeking:
+                self._note_silence(wire)
             raise
         finally:
-            timer.cancel()
+            if self._expiry is not None:
+                self._expiry.cancel()
             self._waiter = None
             self._asked = None
             if self._received:
                 self._journal.frame(loop.time(), "received", self._received)
-            if self._owed is not None:
-                self._doubts.append(_Owed(request, self._owed.until + DOUBT_S))
+            self._told = len(self._received)
+            if (owed := self._owed.get(request.unit)) is not None:
+                self._doubts.append(_Owed(request, owed.due, owed.until + DOUBT_S))
+        if found is None:
+            self._ending, self._silence_s = Ending.GOOD, None
+        else:
+            self._note_answer(found, frame, sent)
         self._silent = 0
         self._backoff.worked()
         self._not_before = loop.time() + timing.gap_s
-        return found.pdu, latency_s
+        return silent_reply if found is None else speech.decode(request, found.pdu), latency_s
 
     async def _believe(
-        self, request: modbus.ModbusRequest, found: modbus.RtuFound, sent: float, on_wire_s: float, timing: Timing
+        self, request: speech.LineRequest, found: Found, sent: float, on_wire_s: float, timing: Timing
     ) -> None:
         """Hold an answer against the one the unit may still owe: if two come, it cannot be told which is which."""
-        if found.echoed or not modbus.repeats_request(request):
+        if found.echoed or not speech.repeats_request(request):
             self._echoes = found.echoed
         if not self._doubtful(request):
             return
+        if found.start > (
+            len(speech.frame(request)) if found.echoed else 0
+        ):  # its own answer, broken, and the late one
+            self._journal.ended(Trouble(Ending.TWOFOLD))
+            raise BadReply(
+                f"cannot tell whose answer it is that unit {request.unit} on {self._where} gave after others"
+            )
         loop = asyncio.get_running_loop()
         slowest_s = self._journal.slowest_s(request.unit)
         listen_s = timing.response_s if slowest_s is None else max(2 * slowest_s, LEAST_LISTENING_S)
         await asyncio.sleep(max(sent + min(listen_s, on_wire_s + timing.response_s) - loop.time(), 0))
-        if modbus.find_rtu_reply(request, self._received[found.end :]) is not None:
-            self._owed = None
+        if speech.find(request, self._received[found.end :]) is not None:
+            self._owed.pop(request.unit, None)
             self._journal.came_late(request.unit)
+            self._journal.ended(Trouble(Ending.TWOFOLD))
             raise BadReply(
                 f"cannot tell which of two answers of unit {request.unit} on {self._where} is the one asked for"
             )
 
-    def _doubtful(self, request: modbus.ModbusRequest) -> bool:
+    def _doubtful(self, request: speech.LineRequest) -> bool:
         """Tell whether the unit may still owe an answer that looks like one to `request` and is none."""
         now = asyncio.get_running_loop().time()
         while self._doubts and self._doubts[0].until < now:
             self._doubts.popleft()
-        if not isinstance(request, ReadRegisters | ReadBits):
-            return False  # answers to writes repeat the address
-        return any(owed.request != request and _shape(owed.request) == _shape(request) for owed in self._doubts)
+        if (shape := speech.shape(request)) is None:
+            return False
+        return any(owed.request != request and speech.shape(owed.request) == shape for owed in self._doubts)
 
-    def _no_answer(self, request: modbus.ModbusRequest, timing: Timing) -> NoReply | BadReply:
+    def _without_answer(self, request: speech.LineRequest, timing: Timing) -> Reply:
+        """Take silence for the answer where it is one, else raise why there is none."""
+        heard = self._received.removeprefix(speech.frame(request)) if self._echoes else self._received
+        if (reply := speech.silence(request, heard)) is not None:
+            return reply
+        raise self._no_answer(request, timing)
+
+    def _no_answer(self, request: speech.LineRequest, timing: Timing) -> NoReply | BadReply:
         received = self._received
-        if not received or received == modbus.rtu_request(request):
+        if isinstance(request, modbus.ModbusRequest):
+            frame = speech.frame(request)
+            self._journal.ended(autopsy.dissect(request, received, self._earlier.get(frame, b"")))
+            if autopsy.overheard(received.removeprefix(frame)) is Stray.QUESTION:
+                self._journal.stray(Stray.QUESTION, self._heard_at)
+        if not received or received == speech.frame(request):
             heard = "only our own echo" if received else "nothing"
             return NoReply(
                 f"cannot get an answer from unit {request.unit} on {self._where}: {heard} in {timing.response_s:g} s"
             )
-        what = modbus.explain_rtu(request, received)
+        what = speech.explain(request, received)
         return BadReply(f"cannot use the answer of unit {request.unit} on {self._where}: {what}")
+
+    def _note_answer(self, found: Found, frame: bytes, sent: float) -> None:
+        """Keep what the stethoscope wants to know of a good answer, and only what came behind it as received."""
+        self._ending = Ending.ECHOED if found.echoed else Ending.NOISY if found.start else Ending.GOOD
+        if self._ending is Ending.NOISY and autopsy.overheard(self._received[: found.start]) is Stray.QUESTION:
+            self._journal.stray(Stray.QUESTION, self._heard_at)
+        asked_s = len(frame) * self._pace.character_s
+        silent = found.echoed or self._first_at is None
+        self._silence_s = None if silent or self._first_at is None else self._first_at - sent - asked_s
+        if len(self._earlier) >= KEPT_ANSWERS:
+            self._earlier.clear()
+        self._earlier[frame] = self._received[found.start : found.end]
+        self._received, self._told = self._received[found.end :], 0
+
+    def _overhear(self, heard: bytes) -> None:
+        """Note what came when nobody had asked; a second answer of the unit asked last makes its first doubtful."""
+        kind = autopsy.overheard(heard)
+        self._journal.stray(kind, self._heard_at)
+        if kind is Stray.ANSWER and heard[0] == self._last_unit:
+            self._journal.twofold(heard[0])
 
     def _note_silence(self, wire: Wire) -> None:
         self._silent += 1
         if self._bus.kind == "serial-tcp" and self._silent >= SILENT_TO_RECONNECT and not wire.lost:
-            wire.abort()
-            self._backoff.failed(asyncio.get_running_loop().time())
+            wire.abort()  # without a back-off: it may be that only the units asked are dead
 
     # --- what arrives -----------------------------------------------------------------------------------------------
 
     def _on_bytes(self, data: bytes) -> None:
         self._heard_at = max(self._heard_at, asyncio.get_running_loop().time())
-        self._received = (self._received + data)[-KEPT_BYTES:]
+        if self._first_at is None and self._waiter is not None:
+            self._first_at = self._heard_at
+        kept = KEPT_BYTES if self._asked is None else speech.framing(self._asked).kept_bytes
+        self._received = (self._received + data)[-kept:]
+        self._settle()
         if self._waiter is not None:
             # Whether the line echoes is unknown until a read has shown it. Till then an answer that is the request's
             # own bytes might be an echo: it is believed only when no second copy has come in the whole time.
             self._offer(echoes=self._echoes is not False)
             self._rest_wire()
-        elif (owed := self._owed) is not None:
-            if modbus.find_rtu_reply(owed.request, self._received, echoes=bool(self._echoes)) is not None:
-                self._journal.frame(self._heard_at, "received", self._received)
-                self._journal.came_late(owed.request.unit)
-                self._owed = None
-                self._doubts.pop()
-                if self._pause is not None:
-                    _release(self._pause)
-        elif self._pause is None:
+        elif self._pause is None and not self._owed:
             self._journal.frame(self._heard_at, "received", data)
+
+    def _settle(self) -> None:
+        """Look for answers that are owed from before, and cut them out of what came."""
+        for unit, owed in list(self._owed.items()):
+            if self._waiter is not None and self._asked is not None and unit == self._asked.unit:
+                continue  # that one is not late
+            found = speech.find(owed.request, self._received, echoes=bool(self._echoes))
+            if found is None:
+                continue
+            self._journal.frame(self._heard_at, "received", self._received)
+            self._received = self._received[: found.start] + self._received[found.end :]
+            self._told = len(self._received)
+            self._journal.came_late(unit, self._heard_at - owed.due + owed.until - owed.due)
+            self._tardy[unit] = self._heard_at + TARDY_S
+            del self._owed[unit]
+            for doubt in reversed(self._doubts):
+                if doubt.request == owed.request:
+                    self._doubts.remove(doubt)
+                    break
+            if self._pause is not None:
+                _release(self._pause)
 
     def _offer(self, *, echoes: bool) -> None:
         if self._waiter is None or self._waiter.done() or self._asked is None:
             return
-        if (found := modbus.find_rtu_reply(self._asked, self._received, echoes=echoes)) is not None:
+        if (found := speech.find(self._asked, self._received, echoes=echoes)) is not None:
             self._waiter.set_result(found)
 
     def _rest_wire(self) -> None:
         """Let the rest of the answer come before looking again: at 9600 baud a byte takes a millisecond."""
         if self._waiter is None or self._waiter.done() or self._asked is None or self._wire is None:
             return
-        length = modbus.rtu_reply_length(self._asked, self._received[:2]) or modbus.RTU_EXCEPTION_LENGTH
-        rest_s = (length - len(self._received) - 2) * self._pace.character_s  # the last two wake us in good time
+        missing = speech.to_come(self._asked, self._received)
+        rest_s = (missing - 2) * self._pace.character_s  # the last two wake us in good time
         if rest_s >= LEAST_REST_S and self._heard_at + rest_s < self._deadline:
             self._wire.rest(rest_s)
 
     def _expire(self) -> None:
+        """Give the answer up, unless it is still coming: how long one of YD/T 1363 is, only its own LENGTH says."""
+        loop = asyncio.get_running_loop()
+        promised = 0 if self._asked is None else speech.promised(self._asked, self._received)
+        until = min(self._heard_at + promised * self._pace.character_s + PIECES_S, self._latest)
+        if promised and loop.time() < until:
+            self._deadline = until
+            self._expiry = loop.call_at(until, self._expire)
+            return
         if self._echoes is None:
             self._offer(echoes=False)
         if self._waiter is not None and not self._waiter.done():
@@ -323,8 +447,3 @@ class Line:
 def _release(pause: asyncio.Future[None]) -> None:
     if not pause.done():
         pause.set_result(None)
-
-
-def _shape(request: modbus.ModbusRequest) -> tuple[int, int, int]:
-    """Tell what answers to this request look like: two of one shape cannot be told apart."""
-    return request.unit, modbus.function(request), modbus.reply_size(request)

@@ -2,8 +2,9 @@
 
 v1 and v2c questions are encoded once and kept; answers are read by `framing.ber` and matched by request id on one
 connected UDP socket. v3 and every SET go through `snmp_engine`, which costs memory and is loaded when first needed.
-What both share is here: an answer too big for the agent halves the questions for good, a v1 agent that lacks one OID
-is asked again without it, a walk must advance and end. Retrying after silence is the poller's.
+What both share is here: an answer too big for the agent halves the questions from then on (`appetite`); one object that
+a v1 agent lacks, or that any agent fails at, does not take the others with it; a walk must advance and end. Retrying
+after silence is the poller's.
 """
 
 import asyncio
@@ -12,13 +13,15 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Literal, Protocol
 
+from gantry_agent.field.bus.appetite import Appetite
 from gantry_agent.field.bus.journal import Backoff, Frame, Journal, UnitStatistics, number_setting, text_setting
 from gantry_agent.field.framing import ber
 from gantry_agent.field.request import GetOids, Reply, Request, Rows, SetOid, SnmpValue, Timing, WalkColumn
 from gantry_agent.model import BadReply, Bus, DeviceRefused, NoReply
 
 PORT = 161
-TOO_BIG, NO_SUCH_NAME = 1, 2  # RFC 3416 §3, error-status
+TOO_BIG, NO_SUCH_NAME, GENERAL_ERROR = 1, 2, 5  # RFC 3416 §3, error-status
+MOST_SPARED = 3  # objects of one question that an agent may fail at; more, and it is the agent that fails
 STATUSES = {1: "answer too big", 2: "no such name", 3: "bad value", 4: "read only", 5: "general error", 6: "no access"}
 STATUSES |= {7: "wrong type", 10: "wrong value", 11: "no creation", 16: "authorization error", 17: "not writable"}
 MOST_ROWS = 5000  # a column of a cabinet has tens; an agent that gives thousands is not what the profile thinks
@@ -44,9 +47,12 @@ class Agent:
         self._asker = asker
         self._journal = journal
         self._turn = asyncio.Lock()
-        self._most_oids: int | None = None
-        self._repetitions = REPETITIONS
+        self._oids, self._rows = Appetite(), Appetite()
         self._not_before = 0.0
+
+    @property
+    def journal(self) -> Journal:
+        return self._journal
 
     @property
     def statistics(self) -> Mapping[int, UnitStatistics]:
@@ -55,6 +61,9 @@ class Agent:
     @property
     def frames(self) -> tuple[Frame, ...]:
         return self._journal.frames
+
+    def held_s(self, request: Request | None = None) -> float:  # noqa: ARG002 - answers are told apart by their number
+        return self._not_before - asyncio.get_running_loop().time()
 
     async def transact(self, request: Request, timing: Timing) -> Reply:
         loop = asyncio.get_running_loop()
@@ -87,19 +96,30 @@ class Agent:
 
     async def _get(self, oids: tuple[str, ...], timing: Timing) -> dict[str, SnmpValue | None]:
         values: dict[str, SnmpValue | None] = {}
-        waiting = [oids]
+        waiting, failed = [oids], 0
+        now = asyncio.get_running_loop().time
         while waiting:
             asked = waiting.pop()
-            if self._most_oids is not None and len(asked) > self._most_oids:
-                waiting += [asked[self._most_oids :], asked[: self._most_oids]]
-                continue
             if not asked:
                 continue
-            response = await self._asker.ask(ber.GET, asked, 0, timing.response_s)
-            if response.status == TOO_BIG and len(asked) > 1:
-                self._most_oids = len(asked) // 2
+            if (size := self._oids.helping(len(asked), now())) < len(asked):
+                waiting.append(asked[size:])
+                asked = asked[:size]
+            try:
+                response = await self._asker.ask(ber.GET, asked, 0, timing.response_s)
+            except (NoReply, BadReply):
+                if not self._oids.silent(len(asked), now()):
+                    raise
                 waiting.append(asked)
-            elif response.status == NO_SUCH_NAME and (1 <= response.index <= len(asked) or len(asked) == 1):
+                continue
+            if response.status == TOO_BIG and len(asked) > 1:
+                self._oids.too_big(len(asked), now())
+                waiting.append(asked)
+                continue
+            self._oids.answered(len(asked))
+            failed += response.status == GENERAL_ERROR
+            others = len(asked) > 1 or any(value is not None for value in values.values())
+            if _lacks_one(response, len(asked), spare=others and failed <= MOST_SPARED):
                 missing = response.index - 1 if len(asked) > 1 else 0
                 values[asked[missing]] = None
                 waiting.append(asked[:missing] + asked[missing + 1 :])
@@ -120,13 +140,9 @@ class Agent:
         rows: list[tuple[str, SnmpValue]] = []
         last, under = column, column + "."
         while True:
-            kind = ber.GET_BULK if self._bulk else ber.GET_NEXT
-            response = await self._asker.ask(kind, (last,), self._repetitions if self._bulk else 0, timing.response_s)
+            response = await self._next_rows(last, timing)
             if response.status == NO_SUCH_NAME:  # how v1 says that the MIB ends here
                 return tuple(rows)
-            if response.status == TOO_BIG and self._repetitions > 1:
-                self._repetitions //= 2
-                continue
             self._accept(response, f"walk of {column}")
             if not response.varbinds:
                 raise BadReply(f"cannot use the answer of {self._where}: a walk of {column} came back empty")
@@ -141,6 +157,24 @@ class Agent:
                 if len(rows) > MOST_ROWS:
                     raise BadReply(f"cannot walk {column} of {self._where}: more than {MOST_ROWS} rows")
 
+    async def _next_rows(self, last: str, timing: Timing) -> ber.Response:
+        """Ask for what follows `last`, as many rows at once as the agent takes."""
+        if not self._bulk:
+            return await self._asker.ask(ber.GET_NEXT, (last,), 0, timing.response_s)
+        now = asyncio.get_running_loop().time
+        while True:
+            size = self._rows.helping(REPETITIONS, now())
+            try:
+                response = await self._asker.ask(ber.GET_BULK, (last,), size, timing.response_s)
+            except (NoReply, BadReply):
+                if not self._rows.silent(size, now()):
+                    raise
+                continue
+            if response.status != TOO_BIG or size == 1:
+                self._rows.answered(size)
+                return response
+            self._rows.too_big(size, now())
+
     def _accept(self, response: ber.Response, what: str) -> None:
         if response.status != 0:
             meaning = STATUSES.get(response.status, "unknown")
@@ -148,6 +182,12 @@ class Agent:
                 f"cannot get an answer: {self._where} refused {what}: status {response.status}, {meaning}",
                 response.status,
             )
+
+
+def _lacks_one(response: ber.Response, asked: int, *, spare: bool) -> bool:
+    """Tell whether the agent names one object that it does not have, or that it fails at and that others can spare."""
+    names_one = 1 <= response.index <= asked or asked == 1
+    return names_one and (response.status == NO_SUCH_NAME or (response.status == GENERAL_ERROR and spare))
 
 
 def _arcs(oid: str) -> tuple[int, ...]:

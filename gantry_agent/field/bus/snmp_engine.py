@@ -1,9 +1,10 @@
 """SNMPv3, and SET of every version, by way of pysnmp: the one module of the agent that meets it.
 
 pysnmp wants one engine per process, shared by all buses; it is made in a thread on first use (100 ms of imports and
-MIB files) and given back with the last bus that uses it. Two of its internals are replaced before that, and each is
+MIB files) and given back with the last bus that uses it. Three of its internals are replaced before that, and each is
 checked to exist, so that an upgrade fails at once instead of quietly bringing the trouble back:
 - its timers read the wall clock, so that a clock set back by an hour makes a question to a silent agent last an hour;
+- so does its notion of the peers' time, and a clock that is set right costs every v3 agent a round of resynchronising;
 - after 300 s it forgets the peers' clocks again and again, and every question pays a second datagram.
 Its own timeouts are never what ends a question here, and its own retries are off: they go on when a question is
 cancelled.
@@ -15,6 +16,7 @@ import math
 import socket
 import time
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 from gantry_agent.field.bus.journal import number_setting, text_setting
@@ -25,10 +27,12 @@ from gantry_agent.model import BadReply, Bus, NoReply
 TIMERS = ("pysnmp.carrier.asyncio.dispatch", "pysnmp.hlapi.v1arch.dispatch")
 FORGET = "_SnmpUSMSecurityModel__expire_timeline_info"
 FORGET_QUEUE = "_SnmpUSMSecurityModel__timelineExpQueue"
+CLOCKS = "_SnmpUSMSecurityModel__timeline"
 MODULES_OF_A_QUESTION = ("SNMPv2-TM", "PYSNMP-SOURCE-MIB", "PYSNMP-USM-MIB")
 PEERS = "_SnmpV3MessageProcessingModel__engineIdCache"
 PEERS_QUEUE = "_SnmpV3MessageProcessingModel__engineIdCacheExpQueue"
 SILENT_TO_FORGET = 3
+STRANGER = frozenset({"UnknownEngineID", "NotInTimeWindow"})  # the agent is another one now, or has another clock
 PREPARE_S = 30.0  # imports and MIB files on a slow disk
 DISCOVERY_ROUNDS = 3  # a v3 agent's first answer takes three: who are you, what is your time, the question
 CACHED_OBJECTS = 256
@@ -60,21 +64,27 @@ def patch_pysnmp() -> None:
         if "time" not in vars(module):
             raise RuntimeError(f"cannot patch pysnmp: {name}.time is gone")
         module.time = time.monotonic  # type: ignore[attr-defined]
-    service = importlib.import_module("pysnmp.proto.secmod.rfc3414.service").SnmpUSMSecurityModel
+    security = importlib.import_module("pysnmp.proto.secmod.rfc3414.service")
+    if not hasattr(vars(security).get("time"), "time"):
+        raise RuntimeError("cannot patch pysnmp: the clock of its v3 time window is gone")
+    security.time = SimpleNamespace(time=time.monotonic)  # type: ignore[attr-defined]
+    service = security.SnmpUSMSecurityModel
     if not hasattr(service, FORGET) or not hasattr(service(), FORGET_QUEUE):
         raise RuntimeError(f"cannot patch pysnmp: {FORGET} or {FORGET_QUEUE} is gone")
     setattr(service, FORGET, lambda self: getattr(self, FORGET_QUEUE).clear())
 
 
 def forget_peer(engine: Any, address: str) -> None:
-    """Let pysnmp ask anew who answers at this address: a controller that was exchanged has another engine id.
+    """Let pysnmp ask anew who answers at this address and what its clock says.
 
-    Left alone, pysnmp addresses the old one for up to 300 s, which the new one does not answer.
+    A controller that was exchanged has another engine id; left alone, pysnmp addresses the old one for up to 300 s,
+    which the new one does not answer or takes for a stranger's. The old one's clock goes too, else each leaves one.
     """
     model = engine.message_processing_subsystems[3]
     peers, queue = getattr(model, PEERS), getattr(model, PEERS_QUEUE)
+    clocks = getattr(engine.security_models[3], CLOCKS)
     for key in [key for key in peers if key[1][0] == address]:
-        del peers[key]
+        clocks.pop(peers.pop(key)["securityEngineId"], None)
         for waiting in queue.values():
             if key in waiting:
                 waiting.remove(key)
@@ -232,14 +242,29 @@ class EngineAsker:
     async def _call(
         self, command: Any, engine: Any, response_s: float, counts: tuple[int, ...], objects: list[Any]
     ) -> ber.Response:
+        trouble, status, index, varbinds = await self._exchange(command, engine, response_s, counts, objects)
+        if type(trouble).__name__ in STRANGER:
+            self._forget(engine)
+            trouble, status, index, varbinds = await self._exchange(command, engine, response_s, counts, objects)
+        if trouble is not None:
+            if type(trouble).__name__ == "RequestTimedOut":
+                self._note_silence(engine)
+                raise NoReply(f"cannot get an answer from {self._where}: nothing in {response_s:g} s")
+            raise BadReply(f"cannot use the answer of {self._where}: {trouble}")  # wrong user, wrong keys
+        self._known, self._silent = True, 0
+        return ber.Response(0, int(status), int(index), tuple(_varbind(name, value) for name, value in varbinds))
+
+    async def _exchange(
+        self, command: Any, engine: Any, response_s: float, counts: tuple[int, ...], objects: list[Any]
+    ) -> Any:
+        """Give pysnmp's trouble, status, index and varbinds; raises NoReply when they do not come in time."""
         rounds = DISCOVERY_ROUNDS if self._version == "3" and not self._known else 1
-        context = self._hlapi.ContextData()
         failure = importlib.import_module("pysnmp.error").PySnmpError
         try:
             async with asyncio.timeout(response_s * rounds) as self._deadline:
                 target = await self._target(response_s)
-                trouble, status, index, varbinds = await command(
-                    engine, self._credentials, target, context, *counts, *objects, lookupMib=False
+                return await command(
+                    engine, self._credentials, target, self._hlapi.ContextData(), *counts, *objects, lookupMib=False
                 )
         except TimeoutError as error:
             self._note_silence(engine)
@@ -249,20 +274,17 @@ class EngineAsker:
             raise NoReply(f"cannot ask {self._where}: {error}") from error
         finally:
             self._deadline = None
-        if trouble is not None:
-            if type(trouble).__name__ == "RequestTimedOut":
-                self._note_silence(engine)
-                raise NoReply(f"cannot get an answer from {self._where}: nothing in {response_s:g} s")
-            raise BadReply(f"cannot use the answer of {self._where}: {trouble}")  # wrong user, wrong keys
-        self._known, self._silent = True, 0
-        return ber.Response(0, int(status), int(index), tuple(_varbind(name, value) for name, value in varbinds))
 
     def _note_silence(self, engine: Any) -> None:
         self._silent += 1
-        if self._silent >= SILENT_TO_FORGET and self._address is not None:
+        if self._silent >= SILENT_TO_FORGET:
+            self._forget(engine)
+        self._address = None
+
+    def _forget(self, engine: Any) -> None:
+        if self._address is not None:
             forget_peer(engine, self._address)
             self._known = False
-        self._address = None
 
 
 def _protocol(known: dict[str, str], name: str) -> str:

@@ -8,7 +8,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 
-from gantry_agent.model import NoReply
+from gantry_agent.model import BusDown
 
 CONNECT_S = 3.0
 # A peer that lost power says nothing: the kernel probes a silent connection after 10 s, three times 5 s apart, and
@@ -69,13 +69,13 @@ class Stream(asyncio.Protocol):
 
 
 async def connect(host: str, port: int, on_bytes: Callable[[bytes], None], on_lost: Callable[[str], None]) -> Stream:
-    """Open a connection within 3 s, look-up of the name included; raises NoReply."""
+    """Open a connection within 3 s, look-up of the name included; raises BusDown."""
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(CONNECT_S):
             _, stream = await loop.create_connection(lambda: Stream(on_bytes, on_lost), host, port)
     except TimeoutError as error:
-        raise NoReply(f"cannot reach {host} port {port}: no answer within {CONNECT_S:g} s") from error
+        raise BusDown(f"cannot reach {host} port {port}: no answer within {CONNECT_S:g} s") from error
     except (OSError, UnicodeError) as error:  # UnicodeError: a name that is no name
-        raise NoReply(f"cannot reach {host} port {port}: {error}") from error
+        raise BusDown(f"cannot reach {host} port {port}: {error}") from error
     return stream

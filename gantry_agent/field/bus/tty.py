@@ -13,7 +13,7 @@ from contextlib import suppress
 import serial
 
 from gantry_agent.field.bus.journal import number_setting, text_setting
-from gantry_agent.model import NoReply, Value
+from gantry_agent.model import BusDown, Value
 
 OPEN_S = 5.0
 READ_SIZE = 4096
@@ -90,7 +90,7 @@ class Tty:
 async def open_tty(
     settings: Mapping[str, Value | None], on_bytes: Callable[[bytes], None], on_lost: Callable[[str], None]
 ) -> Tty:
-    """Open the port of a `serial` bus; raises NoReply."""
+    """Open the port of a `serial` bus; raises BusDown."""
     path = text_setting(settings, "port")
     opening = asyncio.get_running_loop().run_in_executor(None, _open, path, settings)
     try:
@@ -98,12 +98,12 @@ async def open_tty(
             port = await asyncio.shield(opening)
     except TimeoutError as error:
         opening.add_done_callback(_abandon)
-        raise NoReply(f"cannot open {path}: not done within {OPEN_S:g} s") from error
+        raise BusDown(f"cannot open {path}: not done within {OPEN_S:g} s") from error
     except asyncio.CancelledError:
         opening.add_done_callback(_abandon)
         raise
     except (OSError, termios.error, ValueError) as error:  # ValueError: settings the driver does not have
-        raise NoReply(f"cannot open {path}: {error}") from error
+        raise BusDown(f"cannot open {path}: {error}") from error
     return Tty(port, on_bytes, on_lost)
 
 

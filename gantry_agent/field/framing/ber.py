@@ -1,10 +1,11 @@
-"""SNMP v1 and v2c messages in bytes: requests written once and sent many times, answers read strictly.
+"""SNMP v1 and v2c messages in bytes: requests written once and sent many times, answers and traps read strictly.
 
-Sources: RFC 1157 §4 (v1), RFC 3416 §3 (v2c), RFC 2578 §7.1 (types), X.690 §8 (BER). The generic ASN.1 libraries take
-milliseconds for what a poll of thirty numbers needs; these few forms take a tenth of one. Every length is checked
-against what encloses it, version and community are compared, and rubbish is a BadReply and nothing else.
+Sources: RFC 1157 §4 (v1), RFC 3416 §3 (v2c), RFC 2578 §7.1 (types), RFC 3584 §3 (v1 traps), X.690 §8 (BER).
+The generic ASN.1 libraries take milliseconds for what a poll of thirty numbers needs; these few forms take a tenth of
+one. Every length is checked against what encloses it, version and community of an answer are compared, and rubbish is
+a BadReply and nothing else.
 
-Not known here: sockets, request ids in flight, SNMPv3, and what any number means.
+Not known here: sockets, request ids in flight, what is inside SNMPv3, and what any number means.
 """
 
 import struct
@@ -15,13 +16,18 @@ from gantry_agent.field.request import SnmpValue
 from gantry_agent.model import BadReply
 
 GET, GET_NEXT, RESPONSE, SET, GET_BULK = 0xA0, 0xA1, 0xA2, 0xA3, 0xA5
-V1, V2C = 0, 1
+TRAP_V1, INFORM, TRAP = 0xA4, 0xA6, 0xA7
+V1, V2C, V3 = 0, 1, 3
+KINDS_OF = {V1: (TRAP_V1,), V2C: (TRAP, INFORM)}  # which notifications a version has
 
 INTEGER, OCTETS, NULL, OID, SEQUENCE = 0x02, 0x04, 0x05, 0x06, 0x30
 IP_ADDRESS, COUNTER32, GAUGE32, TIME_TICKS, OPAQUE, COUNTER64, UNSIGNED_V1 = 0x40, 0x41, 0x42, 0x43, 0x44, 0x46, 0x47
 NO_SUCH_OBJECT, NO_SUCH_INSTANCE, END_OF_MIB = 0x80, 0x81, 0x82
 UNSIGNED = frozenset((COUNTER32, GAUGE32, TIME_TICKS, COUNTER64, UNSIGNED_V1))
 ABSENT = frozenset((NULL, NO_SUCH_OBJECT, NO_SUCH_INSTANCE, END_OF_MIB))
+
+UPTIME, TRAP_OID, STANDARD_TRAPS = "1.3.6.1.2.1.1.3.0", "1.3.6.1.6.3.1.1.4.1.0", "1.3.6.1.6.3.1.1.5"
+ENTERPRISE_SPECIFIC = 6  # generic-trap of RFC 1157 §4.1.6
 
 FIRST_ID, LAST_ID = 0x10000000, 0x7FFFFFFF  # ids that always take four bytes, so that one can be written over another
 
@@ -41,6 +47,21 @@ class Response:
     status: int
     index: int
     varbinds: tuple[Varbind, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """A trap or an inform of v1 or v2c; of v3 only that it is a message, since its contents are enciphered.
+
+    `reply` is the acknowledgement that an inform asks for.
+    """
+
+    version: int
+    community: bytes = b""
+    kind: int = 0
+    what: str = ""  # snmpTrapOID, of v1 in the form RFC 3584 §3.1 gives it
+    varbinds: tuple[Varbind, ...] = ()
+    reply: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +135,77 @@ def decode_response(data: bytes, version: int, community: bytes) -> Response:
     request_id, at = _small(data, at, stop)
     status, at = _small(data, at, stop)
     index, at = _small(data, at, stop)
-    at, last = _enter(data, at, stop, SEQUENCE)
-    _ends(last, stop)
+    return Response(request_id, status, index, _varbinds(data, at, stop))
+
+
+def decode_notification(data: bytes) -> Notification:
+    """Read a trap or an inform; anything else is a BadReply."""
+    start, end = _enter(data, 0, len(data), SEQUENCE)
+    _ends(end, len(data))
+    version, at = _small(data, start, end)
+    if version == V3:
+        return _sealed(data, at, end)
+    if version not in KINDS_OF:
+        raise BadReply(f"cannot read the notification: version {version}")
+    at, stop = _enter(data, at, end, OCTETS)
+    community = data[at:stop]
+    kind = data[stop] if stop < end else 0
+    if kind not in KINDS_OF[version]:
+        raise BadReply(f"cannot read the notification: type {kind:#04x} is neither trap nor inform")
+    at, last = _enter(data, stop, end, kind)
+    _ends(last, end)
+    if kind == TRAP_V1:
+        what, varbinds = _trap_of_v1(data, at, last)
+        return Notification(version, community, kind, what, varbinds)
+    for _ in range(3):  # request id, error status, error index
+        _, at = _small(data, at, last)
+    varbinds = _varbinds(data, at, last)
+    if len(varbinds) < 2 or (varbinds[0].oid, varbinds[1].oid) != (UPTIME, TRAP_OID):  # RFC 3416 §4.2.6
+        raise BadReply("cannot read the notification: it does not begin with sysUpTime and snmpTrapOID")
+    reply = data[:stop] + bytes((RESPONSE,)) + data[stop + 1 :] if kind == INFORM else None  # RFC 3416 §4.2.7
+    return Notification(version, community, kind, str(varbinds[1].value), varbinds[2:], reply)
+
+
+def _trap_of_v1(data: bytes, at: int, end: int) -> tuple[str, tuple[Varbind, ...]]:
+    """Read the contents of a Trap-PDU (RFC 1157 §4.1.6)."""
+    at, stop = _enter(data, at, end, OID)
+    enterprise = decode_oid(data[at:stop])
+    at, stop = _enter(
+        data, stop, end, IP_ADDRESS
+    )  # what the agent takes for its address; what counts is the datagram's
+    if stop - at != 4:
+        raise BadReply(f"cannot read the notification: an address of {stop - at} bytes")
+    generic, at = _small(data, stop, end)
+    specific, at = _small(data, at, end)
+    _, at = _enter(data, at, end, TIME_TICKS)
+    what = f"{enterprise}.0.{specific}" if generic == ENTERPRISE_SPECIFIC else f"{STANDARD_TRAPS}.{generic + 1}"
+    return what, _varbinds(data, at, end)
+
+
+def _sealed(data: bytes, at: int, end: int) -> Notification:
+    """Look at the outside of a v3 message (RFC 3412 §6): header, security parameters, and one part that fills it."""
+    start, stop = _enter(data, at, end, SEQUENCE)
+    _, at = _small(data, start, stop)
+    _, at = _small(data, at, stop)
+    flags, last = _enter(data, at, stop, OCTETS)
+    _, at = _small(data, last, stop)
+    if last - flags != 1 or at != stop:
+        raise BadReply("cannot read the notification: its v3 header is none")
+    _, at = _enter(data, stop, end, OCTETS)
+    _, last = _enter(data, at, end, data[at] if at < end else SEQUENCE)
+    _ends(last, end)
+    return Notification(V3)
+
+
+def _varbinds(data: bytes, at: int, end: int) -> tuple[Varbind, ...]:
+    """Read the list of varbinds that is the rest of a PDU."""
+    at, last = _enter(data, at, end, SEQUENCE)
+    _ends(last, end)
     varbinds = []
     while at < last:
         inner, at = _enter(data, at, last, SEQUENCE)
         varbinds.append(_varbind(data, inner, at))
-    return Response(request_id, status, index, tuple(varbinds))
+    return tuple(varbinds)
 
 
 def _varbind(data: bytes, at: int, end: int) -> Varbind:

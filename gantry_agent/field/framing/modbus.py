@@ -12,6 +12,7 @@ import struct
 from dataclasses import dataclass
 from functools import lru_cache
 
+from gantry_agent.field.framing.found import Found
 from gantry_agent.field.request import ReadBits, ReadRegisters, WriteBit, WriteRegisters
 from gantry_agent.model import BadReply, DeviceRefused
 
@@ -130,6 +131,11 @@ def crc16(frame: bytes) -> int:
     return crc
 
 
+def crc16_step(crc: int, byte: int) -> int:
+    """Take one more byte into a CRC."""
+    return crc >> 8 ^ _CRC[(crc ^ byte) & 0xFF]
+
+
 def rtu_frame(unit: int, pdu: bytes) -> bytes:
     """Put a PDU on the line."""
     body = bytes((unit,)) + pdu
@@ -152,13 +158,16 @@ def rtu_reply_length(request: ModbusRequest, head: bytes) -> int | None:
     return RTU_EXCEPTION_LENGTH if head[1] == asked | 0x80 else None
 
 
-@dataclass(frozen=True, slots=True)
-class RtuFound:
-    """A sound answer in what was received: its PDU, where it ends, and whether the request's echo stood before it."""
+def rtu_to_come(request: ModbusRequest, received: bytes) -> int:
+    """Tell how many bytes must still come at the least before there can be an answer."""
+    return (rtu_reply_length(request, received[:2]) or RTU_EXCEPTION_LENGTH) - len(received)
 
-    pdu: bytes
-    end: int
-    echoed: bool
+
+def rtu_shape(request: ModbusRequest) -> tuple[int, int, int] | None:
+    """Tell what answers to this request look like: two of one shape cannot be told apart. Those to writes can."""
+    if not isinstance(request, ReadRegisters | ReadBits):
+        return None  # they repeat the address
+    return request.unit, function(request), reply_size(request)
 
 
 def repeats_request(request: ModbusRequest) -> bool:
@@ -166,7 +175,7 @@ def repeats_request(request: ModbusRequest) -> bool:
     return isinstance(request, WriteBit) or (isinstance(request, WriteRegisters) and request.function == 6)
 
 
-def find_rtu_reply(request: ModbusRequest, received: bytes, *, echoes: bool = False) -> RtuFound | None:
+def find_rtu_reply(request: ModbusRequest, received: bytes, *, echoes: bool = False) -> Found | None:
     """Look for the whole, sound answer to `request` in what came so far; None as long as there is none.
 
     Noise before the answer is passed over: transceivers that give a glitch byte when they turn round would never
@@ -190,7 +199,7 @@ def find_rtu_reply(request: ModbusRequest, received: bytes, *, echoes: bool = Fa
             continue
         pdu = received[at + 1 : at + length - 2]
         if _answers(request, pdu):
-            return RtuFound(pdu, at + length, echoed)
+            return Found(pdu, at, at + length, echoed)
     return None
 
 

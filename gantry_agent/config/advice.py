@@ -1,0 +1,127 @@
+"""What runs but is probably not meant: said by `check` after "good", and once in the log of `run`. Never a fault."""
+
+import ipaddress
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from gantry_agent.config import schema
+from gantry_agent.config.buses import LOCAL_BUS
+from gantry_agent.config.crosscheck import Problem, Whole
+from gantry_agent.faults import Path_, suggest
+from gantry_agent.text import Text
+
+NETWORK_CARDS = Path("/sys/class/net")
+SAMPLE_ID, SAMPLE_AUTH = "G000211001002110010", "123456"  # as they stand in config/gantry.yaml
+
+
+def doubts(whole: Whole, folders: Sequence[Path]) -> Iterator[Problem]:
+    """List what the technician should look at again."""
+    if not _is_loopback(urlsplit(whole.shape.cloud.server).hostname or ""):  # a trial needs no names of its own
+        yield from _unedited(whole.shape)
+    yield from _monitors(whole.shape)
+    yield from _profiles(whole, folders)
+    yield from _unused_buses(whole)
+    yield from _this_pc(whole.shape)
+    yield from _unmounted(whole.shape)
+
+
+def _unedited(shape: schema.SiteFile) -> Iterator[Problem]:
+    if shape.gantry.id == SAMPLE_ID:
+        said = Text(f"{SAMPLE_ID} 是示例中的门架编号", f"{SAMPLE_ID} is the sample's gantry id; is it yours?")
+        yield ("gantry", "id"), said, False
+    if shape.cloud.auth == SAMPLE_AUTH:
+        said = Text("auth 仍是示例中的鉴权码", "auth is still the sample's code")
+        yield ("cloud", "auth"), said, False
+    if urlsplit(shape.cloud.server).scheme == "http":
+        said = Text(
+            "http 不加密：途中任何人都能看到鉴权码；平台支持时请用 https",
+            "http is not encrypted: anybody on the way can read the code; use https if the cloud has it",
+        )
+        yield ("cloud", "server"), said, False
+
+
+def _monitors(shape: schema.SiteFile) -> Iterator[Problem]:
+    monitors = [i for i, computer in enumerate(shape.computers) if computer.monitor]
+    if not monitors:
+        said = Text("没有 monitor: true 的计算机（监控机）", "no computer has monitor: true (the one that runs this)")
+        yield ("computers",), said, True
+    for i in monitors[1:]:
+        number = shape.computers[monitors[0]].id
+        said = Text(f"监控机已是计算机 {number}", f"computer {number} is the monitoring PC (monitor: true) already")
+        yield ("computers", i, "monitor"), said, False
+
+
+def _profiles(whole: Whole, folders: Sequence[Path]) -> Iterator[Problem]:
+    said: set[str] = set()
+    for key, profile in whole.profiles.items():
+        if profile.name in said:
+            continue
+        said.add(profile.name)
+        path: Path_ = (*whole.where[key], "profile")
+        if profile.maturity == "draft":
+            yield (
+                path,
+                Text(
+                    f"{profile.name} 是草稿（draft），未经验证",
+                    f"{profile.name} is a draft: nothing has shown it right",
+                ),
+                False,
+            )
+        files = [file for folder in folders if (file := folder / f"{profile.name}.yaml").is_file()]
+        if len(files) > 1:
+            yield (
+                path,
+                Text(
+                    f"使用 {files[0]}，而非自带的同名型号", f"{files[0]} is used, not the shipped profile of that name"
+                ),
+                False,
+            )
+
+
+def _unused_buses(whole: Whole) -> Iterator[Problem]:
+    used = {device.bus for device in whole.devices.values()} | {LOCAL_BUS}
+    for name in whole.shape.buses:
+        if name not in used:
+            yield ("buses", name), Text(f"总线 {name} 上没有设备", f"nobody uses bus {name}"), True
+
+
+def _unmounted(shape: schema.SiteFile) -> Iterator[Problem]:
+    for i, computer in enumerate(shape.computers):
+        disk = computer.data_disk if isinstance(computer, schema.LocalComputer) else None
+        if disk is not None and disk != computer.sys_disk and not os.path.ismount(disk):
+            said = Text(
+                f"{disk} 不是挂载点，上传的将是其所在磁盘的用量",
+                f"nothing is mounted at {disk}: what is told is the disk that it lies on",
+            )
+            yield ("computers", i, "data_disk"), said, False
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _this_pc(shape: schema.SiteFile) -> Iterator[Problem]:
+    """What is read of this PC should be there; at start it may not be yet, so `run` goes on without."""
+    cards = [card.name for card in NETWORK_CARDS.iterdir() if card.is_dir()] if NETWORK_CARDS.is_dir() else []
+    for i, computer in enumerate(shape.computers):
+        if not isinstance(computer, schema.LocalComputer):
+            continue
+        if cards and computer.nic is not None and computer.nic not in cards:
+            tail = suggest(computer.nic, cards)
+            said = Text(
+                f"本机没有网卡 {computer.nic}{tail.zh}", f"there is no network card {computer.nic} on this PC{tail.en}"
+            )
+            yield ("computers", i, "nic"), said, False
+        for name in ("sys_disk", "data_disk"):
+            disk: str | None = getattr(computer, name)
+            if disk is not None and not os.path.isdir(disk):  # noqa: PTH112 - a path as the technician wrote it
+                said = Text(
+                    f"本机没有目录 {disk}；应为磁盘的挂载点，例如 /",
+                    f"there is no folder {disk} on this PC; give where the disk is mounted, like /",
+                )
+                yield ("computers", i, name), said, False

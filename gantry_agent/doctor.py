@@ -1,0 +1,290 @@
+"""The stethoscope's ear-pieces: what a technician asks of a running agent – `probe`, `scan`, `doctor`, `frames`.
+
+The same answers are given by the daemon through its door and, when none runs, by the command line over buses that it
+opens itself. They are steps of plain values, as JSON has them; sentences carry both languages. What the figures of a
+bus mean is `core.wiring`; how the hardware is asked, `field.examine`.
+"""
+
+import ctypes
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from gantry_agent.cloud.uplink import UplinkState
+from gantry_agent.config import Config
+from gantry_agent.core import stethoscope
+from gantry_agent.core.stethoscope import Hint, Listened, Look, UnitStatistics, percentile
+from gantry_agent.core.wiring import hints
+from gantry_agent.field import examine
+from gantry_agent.field.bus.recorder import Frame
+from gantry_agent.field.load import LATE, Load
+from gantry_agent.field.poller import Poller
+from gantry_agent.model import AgentError, Bus, Channel, Device, Site
+from gantry_agent.store import Counts, Outage
+from gantry_agent.text import Text
+
+Step = Mapping[str, Any]
+
+TIME_ERROR = 5  # adjtimex(2): the kernel's clock is not synchronized
+TIMEX_BYTES = 512  # more than struct timex of any architecture; modes = 0 only reads
+MOST_FRAMES = 20_000
+PAGE_BYTES, PAGE_FRAMES = 64 * 1024, 500
+EARLIEST_YEAR = 2024  # of this program: a clock before it has lost its battery
+
+
+class Unknown(AgentError):
+    """The question names something that is not there."""
+
+
+# --- one bus --------------------------------------------------------------------------------------------------------
+
+
+def look_at(bus: Bus, poller: Poller, devices: Iterable[Device], config: Config, now: float) -> Look:
+    """Put together what was heard on a bus with who is configured there; `now` is monotonic."""
+    heard = poller.journal.heard(now)
+    units: dict[int, Listened] = {}
+    for device in devices:
+        unit = 0 if bus.kind in {"snmp", "host"} else device.unit
+        if unit in units or unit not in heard.units:
+            continue
+        response_s = config.profiles[device.key].timing.response_s
+        units[unit] = Listened(unit, device.key, response_s, heard.units[unit])
+    return Look(bus.kind, place(bus), heard, tuple(units[number] for number in sorted(units)))
+
+
+def place(bus: Bus) -> str:
+    """Say where a bus is, as the technician knows it."""
+    settings = bus.settings
+    if "host" in settings:
+        return f"{settings['host']}:{settings['port']}" if settings.get("port") else str(settings["host"])
+    return str(settings.get("port") or bus.kind)
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(1000 * seconds, 1)
+
+
+def _unit(unit: int, device: str | None, figures: UnitStatistics) -> dict[str, Any]:
+    times = {f"p{percent}_ms": _milliseconds(percentile(figures.latencies_s, percent)) for percent in (50, 95, 99)}
+    return {
+        "unit": unit,
+        "device": device,
+        "ok": figures.ok,
+        "refused": figures.refused,
+        "timeouts": figures.timeouts,
+        "bad": figures.bad,
+        "late": figures.late,
+        **times,
+        "silence_ms": _milliseconds(percentile(figures.silences_s, 50)),
+        "endings": {str(ending): count for ending, count in sorted(figures.endings.items())},
+        "broken_at": {str(at): count for at, count in sorted(figures.broken_at.items())},
+        "lately": {
+            "asked": len(figures.recent),
+            "failed": sum(ending not in stethoscope.WORKING for ending in figures.recent),
+        },
+    }
+
+
+def _late(load: Load, site: Site) -> Iterator[Hint]:
+    """Say which lane the bus is too slow for."""
+    for zh, en, stretch, period_s in (
+        ("告警和门状态", "alarm and door points", load.fast, site.fast_s),
+        ("测量值", "measurements", load.slow, site.slow_s),
+    ):
+        if stretch > LATE:
+            text = Text(
+                f"总线太慢：{zh}每 {stretch * period_s:.1f} s 读一次，要求 {period_s:g} s",
+                f"the bus is too slow: {en} come every {stretch * period_s:.1f} s instead of {period_s:g} s",
+            )
+            yield Hint("load", text, note=True)
+
+
+def _bus(look: Look, name: str, poller: Poller, site: Site) -> dict[str, Any]:
+    names = {unit.unit: unit.name for unit in look.units}
+    found = (*(hints(look) if look.kind != "host" else ()), *_late(poller.load, site))
+    return {
+        "bus": name,
+        "kind": look.kind,
+        "place": look.place,
+        "down": look.figures.down.why if look.figures.down else None,
+        "strays": {str(kind): count for kind, count in look.figures.strays.items()},
+        "losses": look.figures.losses,
+        "load": asdict(poller.load),
+        "frames_bytes": poller.journal.recorder.size,
+        "pins": [pin.cause for pin in poller.journal.recorder.pins],
+        "units": [_unit(unit, names.get(unit), f) for unit, f in sorted(look.figures.units.items())],
+        "hints": [
+            {"rule": hint.rule, "units": list(hint.units), "note": hint.note, **_both(hint.text)} for hint in found
+        ],
+    }
+
+
+def _both(text: Text) -> dict[str, str]:
+    return {"zh": text.zh, "en": text.en}
+
+
+# --- the clock ------------------------------------------------------------------------------------------------------
+
+
+def clock(config: Config) -> Step:
+    """Tell this computer's time and whether something keeps it right: with a wrong one, no command passes (1003)."""
+    now = datetime.fromtimestamp(time.time(), ZoneInfo(config.site.timezone))
+    libc = ctypes.CDLL(None, use_errno=True)
+    adjtimex = getattr(libc, "adjtimex", None)
+    synchronized = None
+    if adjtimex is not None:
+        state = adjtimex(ctypes.create_string_buffer(TIMEX_BYTES))
+        synchronized = None if state < 0 else state != TIME_ERROR
+    return {
+        "now": now.isoformat(timespec="seconds"),
+        "timezone": config.site.timezone,
+        "synchronized": synchronized,
+        "plausible": now.year >= EARLIEST_YEAR,
+    }
+
+
+# --- all of it ------------------------------------------------------------------------------------------------------
+
+
+class Doctor:
+    """Answers a technician's questions over the buses of one process."""
+
+    def __init__(self, config: Config, pollers: Mapping[str, Poller], *, running: bool) -> None:
+        self._config = config
+        self._pollers = pollers
+        self._running = running
+
+    def answer(self, question: Step) -> AsyncIterator[Step]:
+        """Answer what can be answered by the buses alone."""
+        match question.get("ask"):
+            case "probe":
+                return self.probe(question)
+            case "scan":
+                return self.scan(question)
+            case "frames":
+                return self.frames(question)
+        raise Unknown(f"cannot answer {question.get('ask')}; valid: doctor, frames, probe, scan")
+
+    async def probe(self, question: Step) -> AsyncIterator[Step]:
+        device = device_of(self._config, question.get("device"))
+        yield {"device": device.key, "profile": device.profile, "bus": device.bus, "unit": device.unit}
+        profile = self._config.profiles[device.key]
+        async for step in examine.probe(self._pollers[device.bus], profile, device):
+            yield step
+
+    async def scan(self, question: Step) -> AsyncIterator[Step]:
+        bus = bus_of(self._config, question.get("bus"))
+        profiles = self._config.profiles
+        mine = [d for d in self._config.site.devices.values() if d.bus == bus.name]
+        known = {d.unit: d.key for d in mine if profiles[d.key].protocol == "modbus"}
+        others = [d.key for d in mine if d.unit not in known] if bus.kind in examine.MODBUS else []
+        first, last = question.get("units") or (examine.UNITS[0], examine.UNITS[-1])
+        if not (isinstance(first, int) and isinstance(last, int) and 1 <= first <= last <= examine.UNITS[-1]):
+            raise Unknown(f"cannot scan units {first} to {last}: valid are {examine.UNITS[0]} to {examine.UNITS[-1]}")
+        yield {"bus": bus.name, "kind": bus.kind, "place": place(bus), "others": others}
+        thorough = bool(question.get("thorough"))
+        poller = self._pollers[bus.name]
+        async for step in examine.scan(poller, bus, known, range(first, last + 1), thorough=thorough):
+            yield step
+
+    async def frames(self, question: Step) -> AsyncIterator[Step]:
+        """Give a bus's raw frames: of every pin, then the latest."""
+        bus = bus_of(self._config, question.get("bus"))
+        asked = question.get("latest")
+        latest = min(asked, MOST_FRAMES) if isinstance(asked, int) and asked > 0 else 200
+        recorder = self._pollers[bus.name].journal.recorder
+        offset_s = time.time() - time.monotonic()
+        for pin in recorder.pins:
+            yield {"pin": pin.cause, "at": pin.at + offset_s}
+            for page in _pages(pin.frames, offset_s):
+                yield {"frames": page}
+        yield {"latest": latest}
+        for page in _pages(recorder.frames(latest), offset_s):
+            yield {"frames": page}
+
+    def examination(
+        self,
+        lost: Iterable[str],
+        counts: Counts | None,
+        uplinks: Mapping[Channel, UplinkState],
+        servers: Mapping[Channel, str],
+        outages: Iterable[Outage] = (),
+    ) -> Iterable[Step]:
+        """Everything that can be said without asking the hardware, and what is wrong with it."""
+        site = self._config.site
+        wrong: list[Text] = []
+        yield {
+            "gantry": site.gantry_id,
+            "running": self._running,
+            "cabinets": len(site.cabinets),
+            "devices": len(site.devices),
+            "buses": len(site.buses),
+            "cloud": dict(servers),
+            "control": self._config.control.listen,
+        }
+        now = time.monotonic()
+        for name, poller in self._pollers.items():
+            bus = site.buses[name]
+            look = look_at(bus, poller, (d for d in site.devices.values() if d.bus == name), self._config, now)
+            told = _bus(look, name, poller, site)
+            yield told
+            wrong += [Text(f"总线 {name}：{h['zh']}", f"bus {name}: {h['en']}") for h in told["hints"] if not h["note"]]
+        wrong += [Text(f"设备 {key} 无应答", f"device {key} does not answer") for key in sorted(lost)]
+        yield {"clock": (told_clock := clock(self._config))}
+        if not told_clock["plausible"]:
+            wrong.append(Text("时钟不对", "the clock is wrong"))
+        for channel, state in uplinks.items():
+            yield {"uplink": channel, **asdict(state)}
+            if state.failing_since is not None:
+                said = f"{state.code} {state.msg}".strip()
+                wrong.append(Text(f"上传 {channel} 失败：{said}", f"uploads of {channel} fail: {said}"))
+        if counts is not None:
+            yield {"outbox": asdict(counts)}
+            if counts.aside:
+                wrong.append(
+                    Text(
+                        f"有 {counts.aside} 条记录被平台拒收（gantry-agent outbox 查看）",
+                        f"{counts.aside} records were refused by the cloud for good (see gantry-agent outbox)",
+                    )
+                )
+        if offline := [asdict(outage) for outage in outages]:
+            yield {"outages": offline}
+        yield {"wrong": [_both(text) for text in wrong]}
+
+
+def _pages(frames: Iterable[Frame], offset_s: float) -> Iterator[list[list[Any]]]:
+    """Write frames down in pieces that a line of the door has room for."""
+    page: list[list[Any]] = []
+    size = 0
+    for frame in frames:
+        page.append([round(frame.at + offset_s, 6), frame.direction, frame.data.hex()])
+        size += len(frame.data)
+        if size > PAGE_BYTES or len(page) >= PAGE_FRAMES:
+            yield page
+            page, size = [], 0
+    if page:
+        yield page
+
+
+def device_of(config: Config, key: object) -> Device:
+    """Find a device by its key in the site, or by its name where only one cabinet has it."""
+    devices = config.site.devices
+    if isinstance(key, str):
+        if key in devices:
+            return devices[key]
+        alike = [name for name in devices if name.partition(".")[2] == key]
+        if len(alike) == 1:
+            return devices[alike[0]]
+    raise Unknown(f"cannot find device {key}; valid: {', '.join(devices)}")
+
+
+def bus_of(config: Config, name: object) -> Bus:
+    """Find a bus that has devices."""
+    used = {device.bus for device in config.site.devices.values()}
+    buses = {bus.name: bus for bus in config.site.buses.values() if bus.name in used}
+    if isinstance(name, str) and name in buses:
+        return buses[name]
+    raise Unknown(f"cannot find bus {name}; valid: {', '.join(buses)}")

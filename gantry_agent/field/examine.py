@@ -1,0 +1,266 @@
+"""A technician's look at the hardware: one device raw and decoded, point by point; and who answers on a line.
+
+Both ask through the bus's own poller, so they never fight with it for the port, and wait for their turn. What they
+find they tell step by step, as plain values that go through a socket as JSON and are rendered elsewhere.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from typing import Any
+
+from gantry_agent.field import codec, derive, plan
+from gantry_agent.field.aside import Exchange
+from gantry_agent.field.poller import ILLEGAL, Poller
+from gantry_agent.field.product import Profile
+from gantry_agent.field.profile_links import plain
+from gantry_agent.field.request import (
+    AskText,
+    AskYdt,
+    Block,
+    GetOids,
+    ReadBits,
+    ReadHost,
+    ReadRegisters,
+    Reply,
+    Request,
+    SnmpValue,
+    Timing,
+    WalkColumn,
+)
+from gantry_agent.model import BadReply, Bus, BusDown, Device, DeviceRefused, Quality, Role, Value
+from gantry_agent.vocabulary import MEMBERS
+
+Told = Mapping[str, Any]  # one step, as JSON has it
+
+GATEWAY_SILENT = frozenset({10, 11})  # Modbus exceptions of a gateway whose own line got no answer
+
+MODBUS = frozenset({"serial", "serial-tcp", "modbus-tcp"})  # kinds of bus whose units are scanned for
+UNITS = range(1, 248)  # Modbus over Serial Line V1.02 §2.2
+SCAN_S = 0.2  # how long a unit has to answer a scan; DEVICES knows none that takes longer for one register
+FUNCTIONS = (3, 4)  # a unit that does not know a function says so; a few say nothing
+ALL_FUNCTIONS = (3, 4, 1, 2)
+AGENT_OIDS = ("1.3.6.1.2.1.1.1.0", "1.3.6.1.2.1.1.2.0")  # SNMPv2-MIB: sysDescr, sysObjectID
+AGENT_S = 3.0
+MOST_FRAMES = 40  # shown of one question: a walk may take hundreds
+DOWN_S = 40.0  # longer than the longest back-off of a link
+
+
+# --- one device -----------------------------------------------------------------------------------------------------
+
+
+async def probe(poller: Poller, profile: Profile, device: Device) -> AsyncIterator[Told]:
+    """Read everything of a device once: `table` and `block` steps with raw frames, then its `fields`."""
+    rows: dict[str, tuple[str, ...]] = {}
+    known_by: dict[tuple[str, str], tuple[plan.Mark, ...]] = {}
+    for table in plan.tables(profile, device):
+        exchanges = [await poller.examine(request, profile.timing) for request in table.requests]
+        replies = [exchange.reply for exchange in exchanges if exchange.reply is not None]
+        if len(replies) == len(table.requests):
+            rows[table.name] = plan.locate(table, replies)
+            known_by |= plan.marks(table, replies, rows[table.name])
+        for request, exchange in zip(table.requests, exchanges, strict=True):
+            yield {"table": table.name, "rows": list(rows.get(table.name, ())), **_exchanged(request, exchange)}
+    values: dict[str, Value | Quality] = {}
+    units = _units(profile)
+    waiting = deque(plan.blocks(profile, device, rows, known_by))
+    while waiting:
+        block = waiting.popleft()
+        exchange = await poller.examine(block.request, profile.timing)
+        read, error = _decoded(block, exchange, profile, device)
+        if isinstance(error, DeviceRefused) and error.code in ILLEGAL.get(profile.protocol, ()):
+            parts = plan.split(block)
+            waiting.extendleft(reversed(parts))
+            read = {} if parts else dict.fromkeys(block.keys, Quality.NOT_SUPPORT)
+        elif error is not None:
+            read = dict.fromkeys(block.keys, Quality.GET_FAILED)
+        values |= read
+        points = [{"point": key, **_value(value), "unit": units.get(plain(key), "")} for key, value in read.items()]
+        yield {"block": block.lane, **_exchanged(block.request, exchange), "error": _said(error), "points": points}
+    if not all(value is Quality.GET_FAILED for value in values.values()):
+        yield {"fields": [*_fields(profile, device, rows, values)]}
+    poller.relearn(device.key)
+
+
+def _decoded(
+    block: Block, exchange: Exchange, profile: Profile, device: Device
+) -> tuple[dict[str, Value | Quality], Exception | None]:
+    if exchange.reply is None:
+        return {}, exchange.error
+    try:
+        return codec.decode(block, exchange.reply, profile, device), None
+    except BadReply as error:
+        return {}, error
+
+
+def _fields(
+    profile: Profile, device: Device, rows: Mapping[str, tuple[str, ...]], values: Mapping[str, Value | Quality]
+) -> Iterator[Told]:
+    at = asyncio.get_running_loop().time()
+    now = {key: derive.Sample(value, at) for key, value in values.items()}
+    found = derive.Deriver(profile, device, rows).fields(now, {})
+    for role, name in sorted(found, key=_place):
+        value = found[role, name]
+        yield {
+            "member": role.member,
+            "number": role.number,
+            "field": name,
+            **_value(value),
+            "unit": MEMBERS[role.member].fields[name].unit,
+        }
+
+
+def _place(field: tuple[Role, str]) -> tuple[Role, int]:
+    """Where a field stands in the interface."""
+    role, name = field
+    return role, list(MEMBERS[role.member].fields).index(name)
+
+
+def _value(value: Value | Quality) -> Told:
+    if isinstance(value, Quality):
+        return {"value": None, "quality": str(value)}
+    return {"value": value, "quality": str(Quality.OK)}
+
+
+def _units(profile: Profile) -> dict[str, str]:
+    points = [*profile.points.items()]
+    for table in profile.tables.values():
+        points += table.points.items()
+    return {plain(key): point.unit for key, point in points}
+
+
+def _exchanged(request: Request, exchange: Exchange) -> dict[str, Any]:
+    return {
+        "asked": _asked(request),
+        "frames": [[frame.direction, frame.data.hex()] for frame in exchange.frames[:MOST_FRAMES]],
+        "ms": round(1000 * exchange.took_s, 1),
+        "error": _said(exchange.error),
+        **({"values": _raw(exchange.reply)} if not exchange.frames and exchange.reply is not None else {}),
+    }
+
+
+def _said(error: Exception | None) -> str | None:
+    return None if error is None else str(error)
+
+
+def _raw(reply: Reply) -> Any:
+    """What came back where there are no frames to show: SNMPv3 is encrypted, the host has no wire."""
+    if isinstance(reply, Mapping):
+        return {name: _plain(value) for name, value in reply.items()}
+    return str(reply)
+
+
+def _plain(value: SnmpValue | Value | None) -> Any:
+    return value.hex() if isinstance(value, bytes) else value
+
+
+def _asked(request: Request) -> str:
+    """Say in a technician's words what was asked; the same in every language."""
+    match request:
+        case ReadRegisters() | ReadBits():
+            last = request.address + request.count - 1
+            return f"unit {request.unit} FC{request.function} 0x{request.address:04X}-0x{last:04X}"
+        case GetOids(oids=oids):
+            return f"GET {oids[0]}" + (f" (+{len(oids) - 1})" if len(oids) > 1 else "")
+        case WalkColumn(oid=oid):
+            return f"WALK {oid}"
+        case ReadHost(names=names):
+            return f"host {', '.join(names)}"
+        case AskText(command=command):
+            return command
+        case AskYdt(unit=unit, cid1=cid1, cid2=cid2, info=info):
+            return f"unit {unit} {cid1:02X}/{cid2:02X} {info.hex()}".rstrip()
+        case _:
+            return str(request)
+
+
+# --- who is there ---------------------------------------------------------------------------------------------------
+
+
+async def scan(
+    poller: Poller, bus: Bus, known: Mapping[int, str], units: Iterable[int] = UNITS, *, thorough: bool = False
+) -> AsyncIterator[Told]:
+    """Ask who answers: a `found` step for each, `progress` in between. `known` names the units of the site file."""
+    if bus.kind == "snmp":
+        async for step in _greet(poller):
+            yield step
+    elif bus.kind in MODBUS:
+        functions = ALL_FUNCTIONS if thorough else FUNCTIONS
+        async for step in _call(poller, known, list(units), functions):
+            yield step
+
+
+async def _call(
+    poller: Poller, known: Mapping[int, str], units: list[int], functions: tuple[int, ...]
+) -> AsyncIterator[Told]:
+    """Ask every unit for one register, and those that said nothing for another kind."""
+    timing = Timing(SCAN_S, 0.0, seeking=True)
+    silent, done, total = units, 0, len(units) * len(functions)
+    for function in functions:
+        left = []
+        for unit in silent:
+            exchange = await _patiently(poller, _smallest(unit, function), timing)
+            done += 1
+            yield {"progress": done, "of": total}
+            if isinstance(exchange.error, BusDown):
+                yield {"failed": str(exchange.error)}
+                return
+            if _there(exchange):
+                yield {"found": unit, "function": function, "device": known.get(unit), **_heard(exchange)}
+            else:
+                left.append(unit)
+        total -= (len(silent) - len(left)) * (len(functions) - functions.index(function) - 1)
+        silent = left
+    for unit in silent:
+        if unit in known:
+            yield {"missing": unit, "device": known[unit]}
+
+
+async def _patiently(poller: Poller, request: Request, timing: Timing) -> Exchange:
+    """Ask, and again when the link was opening; a link that stays down is told as it is."""
+    loop = asyncio.get_running_loop()
+    until, wait_s = loop.time() + DOWN_S, 0.25
+    while True:
+        exchange = await poller.examine(request, timing)
+        if not isinstance(exchange.error, BusDown) or exchange.error.__cause__ is not None or loop.time() > until:
+            return exchange
+        await asyncio.sleep(wait_s)
+        wait_s = min(4.0, wait_s * 2)
+
+
+def _smallest(unit: int, function: int) -> ReadRegisters | ReadBits:
+    match function:
+        case 3 | 4:
+            return ReadRegisters(unit, function, 0, 1)
+        case 1 | 2:
+            return ReadBits(unit, function, 0, 1)
+    raise ValueError(f"cannot ask by function {function}: 1, 2, 3 or 4")
+
+
+def _there(exchange: Exchange) -> bool:
+    """Tell whether somebody answered: a refusal is an answer, unless it is the gateway's, and so is a broken frame."""
+    if isinstance(exchange.error, DeviceRefused):
+        return exchange.error.code not in GATEWAY_SILENT
+    return exchange.error is None or isinstance(exchange.error, BadReply)
+
+
+def _heard(exchange: Exchange) -> Told:
+    broken = isinstance(exchange.error, BadReply)
+    return {
+        "ms": round(1000 * exchange.took_s, 1),
+        "broken": str(exchange.error) if broken else None,
+        "frames": [[frame.direction, frame.data.hex()] for frame in exchange.frames],
+    }
+
+
+async def _greet(poller: Poller) -> AsyncIterator[Told]:
+    """Ask an SNMP agent who it is."""
+    exchange = await _patiently(poller, GetOids(AGENT_OIDS), Timing(AGENT_S, 0.0))
+    if isinstance(exchange.reply, Mapping):
+        description, identity = (exchange.reply.get(oid) for oid in AGENT_OIDS)
+        said = description.decode("utf-8", "replace") if isinstance(description, bytes) else str(description)
+        yield {"agent": said, "identity": str(identity), **_heard(exchange)}
+    elif isinstance(exchange.error, DeviceRefused):
+        yield {"agent": str(exchange.error), "identity": None, **_heard(exchange)}
+    else:
+        yield {"failed": str(exchange.error)}
