@@ -43,7 +43,7 @@ cabinets:
           doors.backDoorClosed: di4
           doors.backDoorLocked: di5
     outputs:
-      front-lock: {{device: io, point: do0, pulse_s: 1}}
+      front-lock: {{device: io, point: do0, pulse_s: 3}}
       back-lock: {{device: io, point: do1, pulse_s: 1}}
     doors: {{front: {{unlock: front-lock}}, back: {{unlock: back-lock}}}}
   - id: 2
