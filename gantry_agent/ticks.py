@@ -128,12 +128,14 @@ class Ticks:
         self._taken[name] = max(due.at, self._taken[name])
 
     async def run(self) -> None:
-        """Tick until cancelled."""
-        self._scheduler.start()
+        """Tick until cancelled. After a failure it can be run again: the jobs are still there."""
+        if not self._scheduler.running:
+            self._scheduler.start()
         try:
             await self._watch()
-        finally:
-            self._scheduler.shutdown(wait=False)
+        except asyncio.CancelledError:
+            self._scheduler.shutdown(wait=False)  # which forgets the jobs
+            raise
 
     async def _watch(self) -> None:
         offset = time.time() - time.monotonic()

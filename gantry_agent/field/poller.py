@@ -176,7 +176,7 @@ class Poller:
         self._wake.set()
 
     async def run(self) -> None:
-        """Poll until cancelled, then close the link."""
+        """Poll until cancelled, then close the link. After a failure it can be run again: the link is still there."""
         self._rota = Rota()
         start = time.monotonic()
         self._gauge = gauge(start, self._lanes.slow_s)
@@ -188,8 +188,9 @@ class Poller:
             while True:
                 await self._step()
                 self.progress = time.monotonic()
-        finally:
+        except asyncio.CancelledError:
             await self._link.close()
+            raise
 
     async def _step(self) -> None:
         if self._orders:
