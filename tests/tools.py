@@ -1,22 +1,31 @@
-"""Says which programs of other projects the tests need and how to get them, before any test runs."""
+"""Says which programs of other projects the tests need and how to get them, before any test runs.
+
+`python tests/tools.py --missing` prints only the names of the Debian packages to install.
+"""
 
 import os
 import shutil
 import sys
 
-NEEDED = {
+NEEDED = {  # program: Debian package
     "snmpd": "snmpd",
     "snmpget": "snmp",
     "snmpset": "snmp",
+    "snmptrap": "snmp",
+    "mbpoll": "mbpoll",
     "/lib/nut/snmp-ups": "nut-snmp",
     "/lib/nut/nutdrv_qx": "nut-server",
-    "mbpoll": "mbpoll",
+    "faketime": "faketime",
+    "ip": "iproute2",
 }
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     missing = sorted({package for program, package in NEEDED.items() if shutil.which(program, path=path) is None})
+    if "--missing" in arguments:
+        print(*missing)
+        return 0
     if missing:
         print(f"The tests talk to programs that are not here. On Debian: apt-get install {' '.join(missing)}")
         return 1
@@ -24,4 +33,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -40,7 +40,7 @@ KEYS = {
 def snmpd(tmp_path_factory) -> Iterator[int]:
     """Debian's snmpd on a free port, with two communities and users of three kinds."""
     if not shutil.which("snmpd"):
-        pytest.skip("snmpd is not installed (apt-get install snmpd)")
+        pytest.fail("snmpd is not installed: apt-get install snmpd")
     folder = tmp_path_factory.mktemp("snmpd")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
         free.bind(("127.0.0.1", 0))

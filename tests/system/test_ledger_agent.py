@@ -6,7 +6,6 @@ import random
 import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from gantry import gantry
@@ -106,7 +105,6 @@ def test_two_agents_on_one_storage_are_one_too_many(tmp_path, cloud):
 JUMPS = os.environ.get("SOAK_JUMPS", "+3650d").split()
 
 
-@pytest.mark.skipif(not Path(FAKETIME).exists(), reason="needs libfaketime (apt-get install faketime)")
 def test_when_the_wall_clock_jumps_statuses_are_neither_skipped_nor_bunched(tmp_path, cloud):
     site = light_site(tmp_path, cloud.port, free_ports(1)[0], INTERVAL)
     clock = tmp_path / "clock"

@@ -67,7 +67,7 @@ class Snmpd:
 @pytest.fixture
 def snmpd(tmp_path: Path) -> Snmpd:
     if not shutil.which("snmpd", path=os.environ["PATH"] + ":/usr/sbin"):
-        pytest.skip("snmpd is not installed (apt-get install snmpd)")
+        pytest.fail("snmpd is not installed: apt-get install snmpd")
     return Snmpd(tmp_path, free_port())
 
 

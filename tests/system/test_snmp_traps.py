@@ -152,7 +152,7 @@ async def rig(hardware: tuple[str, int]):
 
 async def send(program: str, port: int, *words: str) -> int:
     if not shutil.which(program):
-        pytest.skip(f"{program} is not installed (apt-get install snmp)")
+        pytest.fail(f"{program} is not installed: apt-get install snmp")
     process = await asyncio.create_subprocess_exec(program, *words, env=os.environ | {"MIBS": ""})
     async with asyncio.timeout(15):
         return await process.wait()

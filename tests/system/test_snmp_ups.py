@@ -45,7 +45,6 @@ def read(folder: Path, port: int) -> dict[str, str]:
     return values
 
 
-@pytest.mark.skipif(not Path(DRIVER).exists(), reason="snmp-ups is not installed (apt-get install nut-snmp)")
 def test_nut_reads_from_the_card_what_the_plant_has(card, tmp_path):
     api, port = card
     assert shutil.which("snmpget")
