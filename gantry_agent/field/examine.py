@@ -11,7 +11,7 @@ from typing import Any
 
 from gantry_agent.field import codec, derive, plan
 from gantry_agent.field.aside import Exchange
-from gantry_agent.field.poller import ILLEGAL, Poller
+from gantry_agent.field.poller import GATEWAY_SILENT, ILLEGAL, Poller
 from gantry_agent.field.product import Profile
 from gantry_agent.field.profile_links import plain
 from gantry_agent.field.request import (
@@ -33,7 +33,6 @@ from gantry_agent.vocabulary import MEMBERS
 
 Told = Mapping[str, Any]  # one step, as JSON has it
 
-GATEWAY_SILENT = frozenset({10, 11})  # Modbus exceptions of a gateway whose own line got no answer
 
 MODBUS = frozenset({"serial", "serial-tcp", "modbus-tcp"})  # kinds of bus whose units are scanned for
 UNITS = range(1, 248)  # Modbus over Serial Line V1.02 §2.2

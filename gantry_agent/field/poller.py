@@ -48,6 +48,7 @@ ILLEGAL: Mapping[str, frozenset[int]] = {  # by protocol, the refusals that say:
     "megatec": frozenset({megatec.UNKNOWN}),
     "ydt1363": frozenset({ydt1363.CID2_UNKNOWN}),
 }
+GATEWAY_SILENT = frozenset({10, 11})  # Modbus exceptions of a gateway whose own line got no answer
 # What a device refused is asked for again: soon once, since one that is still starting refuses too, then once a day,
 # since new firmware may have it. A device that was lost and is back is asked at once.
 RELEARN_S = (600.0, 86_400.0)
@@ -324,19 +325,28 @@ class Poller:
 
         A point that gave a value before is not given up but asked again: modules answer "illegal" while they start.
         """
+        if refusal.code in GATEWAY_SILENT and unit.profile.protocol == "modbus":
+            self._failed(unit, turn, refusal)
+            return
+        now = time.monotonic()
+        if turn.unit.misses >= self._lanes.misses:  # it is back; what it refuses is for its next round
+            self._answered(unit, turn, now)
+            return
         illegal = refusal.code in ILLEGAL.get(unit.profile.protocol, ())
         keys = frozenset(turn.block.keys)
         unit.gave |= {key for key in keys if (s := unit.now.get(key)) and not isinstance(s.value, Quality)}
         parts = plan.split(turn.block) if illegal else ()
+        if illegal and unit.relearn_at is None:
+            unit.relearn_at = now + RELEARN_S[min(unit.relearnt, len(RELEARN_S) - 1)]
         if not illegal or (not parts and keys <= unit.gave):
-            self._failed(unit, turn, refusal)
+            turn.read_at = None
+            self._rota.refused(turn, now)
+            if turn.misses >= self._lanes.misses:
+                self._absorb(unit, dict.fromkeys(turn.block.keys, Quality.GET_FAILED))
             return
-        now = time.monotonic()
         if self._answered(unit, turn, now):
             return
         turn.dropped = True
-        if unit.relearn_at is None:
-            unit.relearn_at = now + RELEARN_S[min(unit.relearnt, len(RELEARN_S) - 1)]
         self._rota.add(Turn(turn.unit, part, turn.lane, turn.period_s, now) for part in parts)
         if not parts:
             if not keys <= unit.lacking:

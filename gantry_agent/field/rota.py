@@ -146,6 +146,14 @@ class Rota:
             self._move(turn, lambda _: now)
         return was_silent
 
+    def refused(self, turn: Turn, now: float) -> None:
+        """Put a turn back whose unit answered that it cannot just now: later and later; nothing else of it waits."""
+        turn.tried = True
+        turn.misses += 1
+        turn.unit.misses, turn.unit.silent_until = 0, 0.0
+        turn.due = now + max(turn.period_s, pause(turn.misses))
+        self._push(turn)
+
     def failed(self, turn: Turn, now: float) -> None:
         """Put a turn back after no usable answer; the unit's next probe is another of its blocks, if it has one.
 

@@ -12,7 +12,8 @@ first of them, and for an hour the whole line is held for it, or until that was 
 costs one response time, not two.
 
 For some seconds more the unit stays in doubt: converters on radio links deliver answers seconds late. While a unit
-owes an answer of the same shape from another address, an answer is only believed if no second one follows it.
+owes an answer of the same shape from another address, an answer is only believed if no second one follows it. What that
+cannot tell: an answer later than twice its time that comes alone, because the unit's own one was lost as well.
 
 Units of all framings may share the line: turns, silences and what is owed are the same for YD/T 1363 and Megatec units.
 Only what a frame looks like differs, and that is `framing.speech`; the port is `tty`, the connection `stream`.
