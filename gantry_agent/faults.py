@@ -15,8 +15,10 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
 from gantry_agent.model import AgentError
-from gantry_agent.syntax import slips
+from gantry_agent.syntax import oddities, slips
 from gantry_agent.text import Language, Text
+
+LARGEST = 2**20  # bytes; a site of 200 devices has 30 kB
 
 Path_ = tuple[str | int, ...]  # of a value inside a document: ("buses", "io", "port")
 
@@ -60,15 +62,17 @@ def read_document(path: Path) -> Document:
     file = str(path)
     yaml = YAML(typ="rt")
     yaml.allow_duplicate_keys = False
+    text = read_small(path)
+    if isinstance(text, Text):
+        raise ConfigFault([Fault(file, 1, 1, text)])
     try:
-        text = path.read_text(encoding="utf-8")
+        if odd := [Fault(file, line + 1, column + 1, said) for line, column, said in oddities(text)]:
+            raise ConfigFault(odd)
         root = yaml.load(text)
-    except OSError as e:
-        raise ConfigFault(
-            [Fault(file, 1, 1, Text(f"无法读取文件：{e.strerror}", f"cannot read the file: {e.strerror}"))]
-        ) from e
-    except UnicodeDecodeError as e:
-        said = Text("文件不是 UTF-8 编码；请另存为 UTF-8", "cannot read the file: it is not UTF-8; save it as UTF-8")
+    except (ValueError, KeyError, AttributeError) as e:  # a date or a number that is none, as the parser reads them
+        said = Text(
+            "有一个值不是有效的数字或日期；请加引号", "a value is no valid number or date; put quotes around it"
+        )
         raise ConfigFault([Fault(file, 1, 1, said)]) from e
     except YAMLError as e:
         found = [Fault(file, line + 1, column + 1, said) for line, column, said in slips(e, text)]
@@ -79,6 +83,27 @@ def read_document(path: Path) -> Document:
         )
         raise ConfigFault([Fault(file, 1, 1, said)])
     return Document(file, root)
+
+
+def read_small(path: Path) -> str | Text:
+    """Read a text file that a person wrote; or say why that cannot be: no file, too large, no UTF-8."""
+    try:
+        if not path.is_file():
+            missing = not path.exists()
+            return (
+                Text("文件不存在", "cannot read the file: No such file or directory")
+                if missing
+                else Text("不是普通文件", "cannot read the file: it is no regular file")
+            )
+        if path.stat().st_size > LARGEST:
+            return Text("文件太大", f"cannot read the file: it is larger than {LARGEST} bytes")
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return Text("文件不是 UTF-8 编码；请另存为 UTF-8", "cannot read the file: it is not UTF-8; save it as UTF-8")
+    except OSError as e:
+        return Text(f"无法读取文件：{e.strerror}", f"cannot read the file: {e.strerror}")
+    except ValueError:
+        return Text("文件名无效", "cannot read the file: its name is not valid")
 
 
 def _position(root: Any, path: Path_) -> tuple[int, int]:

@@ -12,10 +12,26 @@ from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.tokens import (
+    AliasToken,
+    AnchorToken,
+    BlockEndToken,
+    BlockMappingStartToken,
+    BlockSequenceStartToken,
+    FlowMappingEndToken,
+    FlowMappingStartToken,
+    FlowSequenceEndToken,
+    FlowSequenceStartToken,
+    TagToken,
+)
 
 from gantry_agent.text import Text
 
 Slip = tuple[int, int, Text]  # line and column from 0
+
+DEEPEST = 30  # a site file nests six deep; the parser fails at some hundreds
+_OPENS = (BlockMappingStartToken, BlockSequenceStartToken, FlowMappingStartToken, FlowSequenceStartToken)
+_CLOSES = (BlockEndToken, FlowMappingEndToken, FlowSequenceEndToken)
 
 _FULL_WIDTH: Mapping[str, str] = {"：": ":", "，": ",", "“": '"', "”": '"', "‘": "'", "’": "'", "｛": "{", "｝": "}"}
 _WIDE_BLANK = "\u3000"
@@ -178,3 +194,24 @@ def _given_twice(node: Node | None) -> Iterator[Slip]:
 
 def _twice(key: str, line: int) -> Text:
     return Text(f"键 {key} 重复（第 {line + 1} 行已有）", f"the key {key} is given twice (first in line {line + 1})")
+
+
+def oddities(text: str) -> Iterator[Slip]:
+    """Find what YAML allows and no file of ours needs: anchors and aliases (which can be made to swell), tags, depth.
+
+    Raises what the parser raises on a file that is no YAML. Only looks at tokens, so nothing is built.
+    """
+    depth = 0
+    for token in YAML(typ="rt", pure=True).scan(text):
+        depth += isinstance(token, _OPENS) - isinstance(token, _CLOSES)
+        mark = token.start_mark
+        if isinstance(token, AliasToken | AnchorToken | TagToken):
+            sign = "!" if isinstance(token, TagToken) else "&" if isinstance(token, AnchorToken) else "*"
+            said = Text(
+                f"这里不能用 {sign}；要写成文字请加引号",
+                f"{sign} cannot be used here; put quotes around it if it is text",
+            )
+            yield mark.line, mark.column, said
+        elif depth > DEEPEST:
+            yield mark.line, mark.column, Text("嵌套太深", f"nested more than {DEEPEST} deep")
+            return

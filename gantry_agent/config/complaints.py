@@ -4,12 +4,15 @@ Also reads the files that the site file names (secrets, certificates), since one
 place where it is named. Knows nothing of what the file means.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gantry_agent.faults import Document, Fault, Path_
+from gantry_agent.faults import Document, Fault, Path_, read_small
 from gantry_agent.text import Text
+
+_SECRET = re.compile(r"[^\x00-\x1f\x7f]{1,128}")  # as the schema has it for one in the site file
 
 
 class Complaints:
@@ -55,6 +58,9 @@ class Complaints:
             text = self.readable((*path, f"{name}_file"), Path(file))
             if text is not None and not text.strip():
                 self.add((*path, f"{name}_file"), f"文件 {file} 为空", f"the file {file} is empty")
+            if text and text.strip() and not _SECRET.fullmatch(text.strip()):
+                said = f"{file}: 1 to 128 characters in one line are valid"
+                self.add((*path, f"{name}_file"), f"{file}：应为一行 1–128 个字符", said)
             return text.strip() if text else None
         if value is None and required and not any(self.written(one, *path) for one in (name, f"{name}_file")):
             self.add(path, f"缺少 {name} 或 {name}_file", f"{name} or {name}_file is required and missing")
@@ -62,10 +68,8 @@ class Complaints:
 
     def readable(self, path: Path_, file: Path) -> str | None:
         """Return what a file says that is named at a path, or complain there."""
-        try:
-            return file.read_text(encoding="utf-8")
-        except OSError as e:
-            self.add(path, f"无法读取文件 {file}：{e.strerror}", f"cannot read the file {file}: {e.strerror}")
-        except UnicodeDecodeError:
-            self.add(path, f"文件 {file} 不是 UTF-8 文本", f"cannot read the file {file}: it is not UTF-8 text")
+        said = read_small(file)
+        if isinstance(said, str):
+            return said
+        self.add(path, f"{file}：{said.zh}", said.en.replace("the file", f"the file {file}", 1))
         return None

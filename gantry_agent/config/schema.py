@@ -55,11 +55,13 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Address = Annotated[
     str, StringConstraints(pattern=r"^(\[[0-9A-Fa-f:]+\]|[^:\s]+):\d{1,5}$"), AfterValidator(_check_address)
 ]
-Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/\S*)?$"), AfterValidator(_check_url)]
+Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/@]+(/\S*)?$"), AfterValidator(_check_url)]
 ProxyUrl = Annotated[str, StringConstraints(pattern=r"^(environment|http://[^\s/]+/?)$"), AfterValidator(_check_url)]
-Secret = Annotated[str, StringConstraints(min_length=1, max_length=128)]
-FilePath = Annotated[str, StringConstraints(min_length=1)]
-RootedPath = Annotated[str, StringConstraints(pattern=r"^/")]  # the daemon has no folder of its own to count from
+Secret = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,128}$")]  # it travels in a header
+FilePath = Annotated[str, StringConstraints(pattern=r"^[^\x00]+$")]
+RootedPath = Annotated[
+    str, StringConstraints(pattern=r"^/[^\x00]*$")
+]  # the daemon has no folder of its own to count from
 Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9.:_-]*$"), AfterValidator(_check_host_alone)]
 Number = Annotated[int, Field(ge=1, le=999)]
 AlarmText = Annotated[str, StringConstraints(pattern=r"^[^,\x00-\x1f\x7f]{1,40}$")]  # commas join texts (§3.1.2)

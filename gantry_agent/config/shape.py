@@ -30,6 +30,7 @@ _PATTERNS: Mapping[str, Text] = {
         "门架编号应为 1–20 位大写字母和数字，以字母开头，例如 G000211001002110010",
         "a gantry id is 1 to 20 capital letters and digits, a letter first, like G000211001002110010",
     ),
+    "auth": Text("应为一行 1–128 个字符", "valid: 1 to 128 characters in one line"),
     "server": Text("应为网址，例如 https://192.168.1.1/monitor.do", "valid: a URL like https://192.168.1.1/monitor.do"),
     "proxy": Text(
         "应为 http://主机:端口，或 environment（使用环境变量中的代理）",

@@ -1,5 +1,6 @@
 """The site file: one good file, and a table of what can be wrong with it, where, and what is said."""
 
+import os
 import re
 from pathlib import Path
 
@@ -296,3 +297,36 @@ def test_the_json_schema_knows_every_section():
     assert set(json_schema()["properties"]) == {
         "gantry", "cloud", "control", "storage", "polling", "events", "traps", "buses", "computers", "cabinets"
     }  # fmt: skip
+
+
+SWELLING = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi"))  # fmt: skip  # noqa: E501, B905
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: " + "[" * 20_000,
+        "a: " + "{b: " * 3_000,
+        SWELLING,
+        "gantry: &a\n  <<: *a\n",
+        GOOD.replace("unit: 3", "unit: " + "9" * 5_000),
+        GOOD.replace("unit: 3", "unit: !!int abc"),
+        GOOD.replace("monitor: true", "monitor: !!bool maybe"),
+        GOOD.replace("/dev/ttyS1", "2020-99-99"),
+        GOOD.replace('auth: "123456"', 'auth_file: "a\\0b"'),
+        GOOD.replace('auth: "123456"', "auth_file: /dev/zero"),
+        GOOD.replace('auth: "123456"', 'auth: "12\\n34"'),
+        GOOD.replace("http://10.0.0.1", "http://me:secret@10.0.0.1"),
+        GOOD + 'storage: {path: "/a\\0b"}\n',
+        "x" * 2_000_000,
+    ],
+    ids=range(14),
+)
+def test_what_is_meant_to_break_the_reader_is_a_fault(tmp_path, text):
+    assert faults_of(tmp_path, text)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "auth")
+    told = faults_of(tmp_path, GOOD.replace('auth: "123456"', f"auth_file: {tmp_path}/auth"))
+    assert "no regular file" in told[0]
