@@ -24,7 +24,8 @@ from gantry_agent.field.actuator import Actuator
 from gantry_agent.field.bus import open_link
 from gantry_agent.field.bus.recorder import RING_BYTES
 from gantry_agent.field.bus.traps import Traps
-from gantry_agent.field.poller import Lanes, Poller
+from gantry_agent.field.poller import Poller
+from gantry_agent.field.unit import Lanes
 from gantry_agent.model import (
     Answered,
     Channel,

@@ -187,7 +187,7 @@ def _any(finish: Finish) -> Callable[[Any], Decoded]:
 
 
 def _integer(finish: Finish, mend: Callable[[int], int] | None = None) -> Callable[[Any], Decoded]:
-    """An INTEGER, Gauge, Counter or TimeTicks; some cards send the digits as a text (DEVICES §3.1)."""
+    """An INTEGER, Gauge, Counter or TimeTicks; some cards send the digits as a text."""
 
     def integer(raw: Any) -> Decoded:
         if raw is None:
@@ -200,7 +200,7 @@ def _integer(finish: Finish, mend: Callable[[int], int] | None = None) -> Callab
 
 
 def _u32(finish: Finish) -> Callable[[Any], Decoded]:
-    """A size that overflowed the signed 32 bits of its MIB (DEVICES §11)."""
+    """A size that overflowed the signed 32 bits of its MIB."""
     return _integer(finish, lambda raw: raw + (1 << 32) if -(1 << 31) <= raw < 0 else raw)
 
 

@@ -186,7 +186,7 @@ class _Compiler:
         return _constant(1) if field == "status" else _constant(Quality.NOT_SUPPORT)
 
     def _row_is_missing(self, member: str, instance: int) -> bool:
-        """A role without a row while others have one: the module was taken out (DEVICES §1.1: rows come and go).
+        """A role without a row while others have one: the module was taken out (rows come and go with modules).
 
         A device that has no such rows at all is another model, which gives what it has.
         """

@@ -36,7 +36,7 @@ Told = Mapping[str, Any]  # one step, as JSON has it
 
 MODBUS = frozenset({"serial", "serial-tcp", "modbus-tcp"})  # kinds of bus whose units are scanned for
 UNITS = range(1, 248)  # Modbus over Serial Line V1.02 §2.2
-SCAN_S = 0.2  # how long a unit has to answer a scan; DEVICES knows none that takes longer for one register
+SCAN_S = 0.2  # how long a unit has to answer a scan; no table in the profiles asks longer for one register
 FUNCTIONS = (3, 4)  # a unit that does not know a function says so; a few say nothing
 ALL_FUNCTIONS = (3, 4, 1, 2)
 AGENT_OIDS = ("1.3.6.1.2.1.1.1.0", "1.3.6.1.2.1.1.2.0")  # SNMPv2-MIB: sysDescr, sysObjectID

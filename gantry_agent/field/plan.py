@@ -2,7 +2,7 @@
 
 Neighbouring registers of one lane are merged into blocks within the profile's limits; SNMP objects into GETs. Only what
 a device is there for is read: its roles' fields, what the site maps, and what derived values and warnings need.
-Rows of SNMP tables are located first, because their indexes say nothing (DEVICES §1.1: 28676 is "Rectifier2").
+Rows of SNMP tables are located first, because their indexes say nothing (on a Huawei SMU11B row 28676 is "Rectifier2").
 """
 
 import re

@@ -13,7 +13,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from gantry_agent.field import codec, derive, plan
 from gantry_agent.field.aside import PATIENCE_S, Asides, Exchange
@@ -22,8 +22,9 @@ from gantry_agent.field.bus.journal import Journal
 from gantry_agent.field.framing import megatec, ydt1363
 from gantry_agent.field.load import Change, Gauge, Load, gauge
 from gantry_agent.field.product import Profile
-from gantry_agent.field.request import AskYdt, Block, Reply, Request, Timing, WalkColumn, WriteRequest
-from gantry_agent.field.rota import Rota, Turn, UnitState
+from gantry_agent.field.request import Block, Reply, Request, Timing
+from gantry_agent.field.rota import Rota, Turn
+from gantry_agent.field.unit import RELOCATE_S, Lanes, Unit, begin, keep_earlier
 from gantry_agent.model import (
     Answered,
     BadReply,
@@ -39,10 +40,8 @@ from gantry_agent.model import (
 
 log = logging.getLogger(__name__)
 
-RELOCATE_S = 600.0  # rows of an SNMP table come and go (DEVICES §1.1 tells of it): look again this often
 MISSING_S = (5.0, 60.0)  # and while a row is missing that the site names or that was there: so often, doubling up to
 HINT_GAP_S = 1.0  # hints of one device are heeded so often, or once in a fast period if that is shorter
-RATE_SPAN_S = 10.0  # net-snmp renews its counters every 5 s: over less a rate is nothing, or double
 ILLEGAL: Mapping[str, frozenset[int]] = {  # by protocol, the refusals that say: this does not exist here
     "modbus": frozenset({1, 2, 3}),
     "megatec": frozenset({megatec.UNKNOWN}),
@@ -55,43 +54,6 @@ RELEARN_S = (600.0, 86_400.0)
 HELD_S = 0.005  # a line held for less than this is waited for
 
 HandOver = Callable[[Answered | Missed], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Lanes:
-    """How often each lane is read, in seconds, and after how many misses a block's points are given up."""
-
-    fast_s: float
-    slow_s: float
-    misses: int
-
-
-@dataclass(eq=False, slots=True)
-class Unit:
-    """One device on the bus: its plan, and the two latest samples of each of its points."""
-
-    device: Device
-    profile: Profile
-    state: UnitState
-    deriver: derive.Deriver
-    rows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    known_by: Mapping[tuple[str, str], tuple[plan.Mark, ...]] = field(default_factory=dict)
-    most_rows: dict[str, int] = field(default_factory=dict)  # of each table, ever
-    locate_at: float = 0.0  # monotonic: when the rows are to be looked for, again
-    relook_s: float = RELOCATE_S
-    heeded_at: float | None = None  # the latest hint that was followed
-    walks: deque[WalkColumn | AskYdt] = field(default_factory=deque)  # still to be done before the rows are found
-    walked: dict[WalkColumn | AskYdt, Reply] = field(default_factory=dict)
-    settings: deque[WriteRequest] = field(default_factory=deque)  # still to be written to a device that is back
-    lacking: frozenset[str] = frozenset()  # points that it says it does not have
-    gave: frozenset[str] = frozenset()  # points refused now that gave a value since it was last learnt
-    relearn_at: float | None = None  # monotonic; None while it has refused nothing
-    relearnt: int = 0
-    held: bool = True  # nothing is handed over until every block was read: at start, and when a lost device is back
-    now: dict[str, derive.Sample] = field(default_factory=dict)
-    before: dict[str, derive.Sample] = field(default_factory=dict)  # of counters, RATE_SPAN_S ago or more
-    between: dict[str, derive.Sample] = field(default_factory=dict)  # what `before` will be next
-    counters: frozenset[str] = frozenset()  # points whose rate is asked for
 
 
 @dataclass(eq=False, slots=True)
@@ -110,7 +72,7 @@ class Poller:
         self._link = link
         self._lanes = lanes
         self._hand_over = hand_over
-        self._units = [_unit(device, profile) for device, profile in devices]
+        self._units = [begin(device, profile) for device, profile in devices]
         self._by_state = {id(unit.state): unit for unit in self._units}
         self._rota = Rota()
         self._orders: deque[_Order] = deque()
@@ -366,7 +328,7 @@ class Poller:
         for key, value in values.items():
             sample = derive.Sample(value, mono)
             if unit.counters and key.partition("[")[0] in unit.counters:
-                _keep_earlier(unit, key, sample)
+                keep_earlier(unit, key, sample)
             unit.now[key] = sample
             if key in unit.lacking and value is not Quality.NOT_SUPPORT:
                 unit.lacking -= {key}
@@ -463,21 +425,6 @@ class Poller:
             log.warning(text, bus, what, change.stretch * period_s, period_s)
         else:
             log.info("bus %s keeps up again: %s come every %g s", bus, what, period_s)
-
-
-def _unit(device: Device, profile: Profile) -> Unit:
-    counters = frozenset(str(d.operands[0]) for d in profile.derived if d.operation == "rate")
-    return Unit(device, profile, UnitState(device.key), derive.Deriver(profile, device), counters=counters)
-
-
-def _keep_earlier(unit: Unit, key: str, sample: derive.Sample) -> None:
-    """Keep a counter's earlier sample, one to two spans old once it runs."""
-    between = unit.between.get(key)
-    if between is None:
-        unit.between[key] = sample
-    elif key not in unit.before or sample.t - between.t >= RATE_SPAN_S:
-        unit.before[key] = between
-        unit.between[key] = sample
 
 
 def _gone(unit: Unit, key: str, values: Mapping[str, Value | Quality]) -> bool:

@@ -192,7 +192,7 @@ def _identify(world: World, spec: DeviceSpec, product: ModbusProduct, request: A
     if not objects:
         raise Illegal(ILLEGAL_ADDRESS)
     answer = mei.ReadDeviceInformationResponse(request.read_code, objects)
-    answer.conformity = 0x03  # as the driver of this device expects (PEERS: 01 2B 0E 03 03 00 00 02)
+    answer.conformity = 0x03  # as the driver of this device expects (01 2B 0E 03 03 00 00 02)
     return answer
 
 

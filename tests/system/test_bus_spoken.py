@@ -29,7 +29,7 @@ METER_ANSWER = bytes.fromhex("0303020000c184")
 
 
 def frame(adr: int, cid1: int, rtn: int, info: bytes, ver: int = 0x21) -> bytes:
-    """By the table of DEVICES §1.6, on its own."""
+    """By the rules of YD/T 1363.3, on its own."""
     text = info.hex().upper()
     n = len(text)
     lchksum = -((n >> 8) + (n >> 4 & 15) + (n & 15)) % 16

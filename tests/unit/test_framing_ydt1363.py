@@ -9,7 +9,7 @@ from gantry_agent.field.framing.ydt1363 import Frame
 from gantry_agent.field.request import AskYdt
 from gantry_agent.model import BadReply, DeviceRefused
 
-# DEVICES' check frames (fuhoo/ydn23 and the PSM-A gatherer): command, and command with its answer.
+# Check frames (fuhoo/ydn23 and the PSM-A gatherer): command, and command with its answer.
 PSM_A = b"~210141410000FDB2\r"
 LITHIUM = b"~200246610000FDAB\r"
 LITHIUM_ANSWER = (

@@ -1,0 +1,69 @@
+"""What a poller keeps of one device between its turns: its plan, its readings, what is still to be asked or written.
+
+Plain state without a clock or a wire; the poller alone changes it.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gantry_agent.field import derive, plan
+from gantry_agent.field.product import Profile
+from gantry_agent.field.request import AskYdt, Reply, WalkColumn, WriteRequest
+from gantry_agent.field.rota import UnitState
+from gantry_agent.model import Device
+
+RATE_SPAN_S = 10.0  # net-snmp renews its counters every 5 s: over less a rate is nothing, or double
+RELOCATE_S = 600.0  # rows of an SNMP table come and go: look again this often
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """How often each lane is read, in seconds, and after how many misses a block's points are given up."""
+
+    fast_s: float
+    slow_s: float
+    misses: int
+
+
+@dataclass(eq=False, slots=True)
+class Unit:
+    """One device on the bus: its plan, and the two latest samples of each of its points."""
+
+    device: Device
+    profile: Profile
+    state: UnitState
+    deriver: derive.Deriver
+    rows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    known_by: Mapping[tuple[str, str], tuple[plan.Mark, ...]] = field(default_factory=dict)
+    most_rows: dict[str, int] = field(default_factory=dict)  # of each table, ever
+    locate_at: float = 0.0  # monotonic: when the rows are to be looked for, again
+    relook_s: float = RELOCATE_S
+    heeded_at: float | None = None  # the latest hint that was followed
+    walks: deque[WalkColumn | AskYdt] = field(default_factory=deque)  # still to be done before the rows are found
+    walked: dict[WalkColumn | AskYdt, Reply] = field(default_factory=dict)
+    settings: deque[WriteRequest] = field(default_factory=deque)  # still to be written to a device that is back
+    lacking: frozenset[str] = frozenset()  # points that it says it does not have
+    gave: frozenset[str] = frozenset()  # points refused now that gave a value since it was last learnt
+    relearn_at: float | None = None  # monotonic; None while it has refused nothing
+    relearnt: int = 0
+    held: bool = True  # nothing is handed over until every block was read: at start, and when a lost device is back
+    now: dict[str, derive.Sample] = field(default_factory=dict)
+    before: dict[str, derive.Sample] = field(default_factory=dict)  # of counters, RATE_SPAN_S ago or more
+    between: dict[str, derive.Sample] = field(default_factory=dict)  # what `before` will be next
+    counters: frozenset[str] = frozenset()  # points whose rate is asked for
+
+
+def begin(device: Device, profile: Profile) -> Unit:
+    counters = frozenset(str(d.operands[0]) for d in profile.derived if d.operation == "rate")
+    return Unit(device, profile, UnitState(device.key), derive.Deriver(profile, device), counters=counters)
+
+
+def keep_earlier(unit: Unit, key: str, sample: derive.Sample) -> None:
+    """Keep a counter's earlier sample, one to two spans old once it runs."""
+    between = unit.between.get(key)
+    if between is None:
+        unit.between[key] = sample
+    elif key not in unit.before or sample.t - between.t >= RATE_SPAN_S:
+        unit.before[key] = between
+        unit.between[key] = sample
