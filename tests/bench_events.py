@@ -131,7 +131,7 @@ class Bench:
     def latency_ms(self, change: dict[str, Any], shows: tuple[str, str, str]) -> float:
         """Make a change and wait for the upload that shows it; from the answer that carried it to its POST."""
         self._number = max((one["number"] for one in self.since(self._number)), default=self._number)
-        seen = len(self.relay.changes())
+        asked_at = time.time()  # of the plant: answers that changed before carry an earlier change
         self.plant(**change)
         member, field, value = shows
         deadline = time.monotonic() + 10
@@ -139,8 +139,9 @@ class Bench:
             for one in self.since(self._number, 1.0):
                 self._number = one["number"]
                 found = one["payload"].get("cabinetStatus", {}).get(member, {})
-                if (found[0] if isinstance(found, list) else found).get(field) == value:
-                    return 1000 * (one["received"] - self.relay.changes()[seen])
+                carried = [at for at in self.relay.changes() if at >= asked_at]
+                if carried and (found[0] if isinstance(found, list) else found).get(field) == value:
+                    return 1000 * (one["received"] - carried[0])
         raise AssertionError(f"no upload showed {shows} after {change}")
 
 
