@@ -294,19 +294,19 @@ def _first(member: dict | list) -> dict:
 
 
 def test_set_frequency_and_set_server_hold_over_a_restart(site: Gantry):
-    assert site.order({"setFrequency": "11"})["code"] == "1000"
+    assert site.order({"setFrequency": "14"})["code"] == "1000"
     assert site.order({"setFrequency": "12"}, method="computerControl")["code"] == "1000"
     assert site.order({"setServer": f"127.0.0.1:{site.ports['cloud']}"})["code"] == "1000"
     assert site.agent.stop() == 0
     with running(*python("gantry_agent", "state", "-c", str(site.site)), ready="interval_s.computer") as shown:
-        shown.wait_for("interval_s.cabinet = 11")
+        shown.wait_for("interval_s.cabinet = 14")
         shown.wait_for("interval_s.computer = 12")
         shown.wait_for(f"server.cabinet = http://127.0.0.1:{site.ports['cloud']}/monitor.do")
     site.start_agent()
     before = len(site.uploads("cabinetStatusUpdate", 2))
-    eventually(lambda: len(site.uploads("cabinetStatusUpdate", 2)) >= before + 4, 60, "the first one and three ticks")
+    eventually(lambda: len(site.uploads("cabinetStatusUpdate", 2)) >= before + 4, 90, "the first one and three ticks")
     stamps = [int(u["payload"]["timeStamp"]) for u in site.uploads("cabinetStatusUpdate", 2)]
-    assert stamps[-1] - stamps[-2] == 11, stamps[-5:]
+    assert abs(stamps[-1] - stamps[-2] - 14) <= 1, stamps[-5:]  # 10 in the site file; a busy machine is a second late
 
 
 def test_records_wait_while_the_cloud_is_away_and_none_is_lost(site: Gantry):
