@@ -10,11 +10,11 @@ import logging
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from typing import Any
 
-from gantry_agent.cloud import commands
 from gantry_agent.cloud.control import Control
 from gantry_agent.cloud.uplink import Pace, Uplink, UplinkState
+from gantry_agent.command import Command, Defend, RunAirConditioner, SetFrequency, SetServer, Unlock, UpdateNow
 from gantry_agent.config import Config
 from gantry_agent.console import door
 from gantry_agent.core import alarms, monitor, told
@@ -26,22 +26,9 @@ from gantry_agent.field.bus.recorder import RING_BYTES
 from gantry_agent.field.bus.traps import Traps
 from gantry_agent.field.poller import Poller
 from gantry_agent.field.unit import Lanes
-from gantry_agent.model import (
-    Answered,
-    Channel,
-    Command,
-    Done,
-    Failed,
-    Missed,
-    NotYet,
-    Outcome,
-    Partial,
-    RunAirConditioner,
-    SetFrequency,
-    SetServer,
-    Unlock,
-    UpdateNow,
-)
+from gantry_agent.model import Answered, Channel, Missed
+from gantry_agent.orders import Carry, Orders
+from gantry_agent.orders.changes import CHANNELS, Changes, Effects, Overrides, read_overrides
 from gantry_agent.reporter import Reporter
 from gantry_agent.store import Bounds, Counts, Outage, Store, lock
 from gantry_agent.supervisor import Supervisor, notify
@@ -49,7 +36,6 @@ from gantry_agent.ticks import Ticks
 
 log = logging.getLogger(__name__)
 
-CHANNELS: tuple[Channel, Channel] = ("computer", "cabinet")
 LISTEN_S, LISTEN_MORE_S = 15.0, 4.0  # a silent device is asked three times in this
 FIRST_LOOK_S = 10.0  # the first status waits this long for everything to have been read
 CONTROL_STOP_S = 8.0  # its own grace for commands under way, and for their answers to leave
@@ -58,34 +44,6 @@ FORGET_S = 600.0
 OUTAGES_S, OUTAGES_TOLD = 7 * 86_400.0, 20  # what `doctor` tells of "why were you offline?"
 STEADY_S = 3600.0  # a clock that was stepped is believed after so long: one that jumped by years must cost no records
 DATABASE = "agent.db"
-DEFEND = "defend."  # setting of a cabinet in defence mode
-OVERRIDES = frozenset(f"{name}.{channel}" for name in ("server", "interval_s") for channel in CHANNELS)
-
-
-@dataclass(slots=True)
-class Overrides:
-    """What commands have set, over what the site file says; durable (D9)."""
-
-    server: dict[Channel, str] = field(default_factory=dict)
-    interval_s: dict[Channel, int] = field(default_factory=dict)
-    defended: frozenset[int] = frozenset()  # cabinets in defence mode (cmd 6)
-
-
-def read_overrides(settings: Mapping[str, str]) -> Overrides:
-    """Read the overrides from the stored settings; one that makes no sense is dropped with a warning."""
-    numbers = (
-        name.removeprefix(DEFEND) for name, value in settings.items() if value == "1" and name.startswith(DEFEND)
-    )
-    found = Overrides(defended=frozenset(int(number) for number in numbers if number.isdigit()))
-    for channel in CHANNELS:
-        if server := settings.get(f"server.{channel}"):
-            found.server[channel] = server
-        if interval := settings.get(f"interval_s.{channel}"):
-            if interval.isdigit() and int(interval) > 0:
-                found.interval_s[channel] = int(interval)
-            else:
-                log.warning("cannot use the stored interval_s.%s = %r; using the site file's", channel, interval)
-    return found
 
 
 class Watcher:
@@ -178,14 +136,14 @@ class Agent:
     ) -> None:
         self._config = config
         self._store = store
-        self._overrides = overrides
         self._supervisor = supervisor
         site = config.site
         self.watcher = Watcher(config, past, overrides.defended & {cabinet.number for cabinet in site.cabinets})
         self.pollers = build_pollers(config, self.watcher)
         cloud = config.cloud
         pace = Pace(spacing_s=60.0 / cloud.backlog_per_minute)
-        self.uplink = Uplink(store, self._server, cloud.auth, tls=cloud.tls, proxy=cloud.proxy, pace=pace)
+        self.changes = Changes(site, cloud.server, cloud.interval_s, overrides, store)
+        self.uplink = Uplink(store, self.changes.server, cloud.auth, tls=cloud.tls, proxy=cloud.proxy, pace=pace)
         self.traps = Traps(config.traps, site.buses.values(), self._hint) if config.traps else None
         self.reporter = Reporter(site, lambda: self.watcher.watch, store.put, self.uplink.wake, self._look)
         self.watcher.reporter = self.reporter
@@ -195,7 +153,15 @@ class Agent:
         self.door = door.Door(config.storage / door.NAME, self._answer)
         self.ticks = Ticks(site.gantry_id, Diary(store, series_of(site)))
         self.actuator = Actuator(site, config.profiles, self.pollers, supervisor.spawn, self.watcher.granted)
-        self.control = Control(config.control, site, config.cloud.auth, self.carry_out, store, time.time)
+        self.changes.effects = Effects(
+            self.uplink.wake,
+            self._retick,
+            self.reporter.report,
+            lambda cabinet, on: self.watcher.defend(cabinet, on=on),
+            supervisor.spawn,
+        )
+        self.orders = Orders(self._table(), self._keep_frames)
+        self.control = Control(config.control, site, config.cloud.auth, self.orders.carry_out, store, time.time)
 
     def start(self, ready: asyncio.Event) -> None:
         """Give every task to the supervisor; `ready` is set when the control port listens."""
@@ -217,11 +183,6 @@ class Agent:
         for cabinet in self._config.site.cabinets:  # as it is to be, whatever a killed run left behind
             self._sound(cabinet.number, cabinet.number in monitor.sounding(self.watcher.watch))
 
-    async def defend(self, cabinet: int, *, on: bool) -> None:
-        """Set the defence mode of a cabinet's doors, for good."""
-        await self._store.set_setting(f"{DEFEND}{cabinet}", str(int(on)))
-        self.watcher.defend(cabinet, on=on)
-
     def _sound(self, number: int, on: bool) -> None:  # noqa: FBT001 - the position
         cabinet = next(cabinet for cabinet in self._config.site.cabinets if cabinet.number == number)
         for name in (cabinet.siren, cabinet.beacon):
@@ -237,38 +198,24 @@ class Agent:
         await self._supervisor.end("control", CONTROL_STOP_S)
         await self.actuator.rest(REST_S)
 
-    async def carry_out(self, command: Command) -> Outcome:
-        """Do one checked command; of one that the hardware did not do, the raw frames are kept."""
-        outcome = await self._carry_out(command)
-        if isinstance(outcome, Failed | Partial) and isinstance(command, Unlock | RunAirConditioner):
-            for device in self._config.site.devices.values():
-                if device.cabinet == command.cabinet:
-                    self._pin(device.key, f"{type(command).__name__} failed")
-        return outcome
+    def _table(self) -> Mapping[type, Carry]:
+        """Who carries out what."""
+        table: dict[type, Any] = {
+            SetServer: self.changes.set_server,
+            SetFrequency: self.changes.set_frequency,
+            UpdateNow: self.changes.update_now,
+            Defend: self.changes.defend,
+            Unlock: self.actuator.unlock,
+            RunAirConditioner: self.actuator.run_air_conditioner,
+        }
+        return table
 
-    async def _carry_out(self, command: Command) -> Outcome:
-        match command:
-            case SetServer(channel, server):
-                url = commands.server_url(self._server(channel), server)
-                await self._store.set_setting(f"server.{channel}", url)
-                self._overrides.server[channel] = url
-                self.uplink.wake(channel)
-                log.info("uploads of %s go to %s from now on", channel, url)
-            case SetFrequency(channel, interval_s):
-                await self._store.set_setting(f"interval_s.{channel}", str(interval_s))
-                self._overrides.interval_s[channel] = interval_s
-                self._tick(channel)
-                await self.ticks.begin()
-                log.info("uploads of %s every %d s from now on", channel, interval_s)
-            case UpdateNow(channel):
-                self._supervisor.spawn(f"updateNow {channel}", self.reporter.report(channel))
-            case Unlock():
-                return await self.actuator.unlock(command)
-            case RunAirConditioner():
-                return await self.actuator.run_air_conditioner(command)
-            case NotYet(cmd):
-                return Failed(f"本版本不支持cmd={cmd}")
-        return Done()
+    def _keep_frames(self, command: Command) -> None:
+        """Keep the raw frames of the moment in which the hardware did not do a command."""
+        number = getattr(command, "cabinet", None)
+        for device in self._config.site.devices.values():
+            if device.cabinet == number:
+                self._pin(device.key, f"{type(command).__name__} failed")
 
     def _hint(self, bus: str) -> None:
         """Poll what is on a bus now: somebody at its address says that there is news."""
@@ -288,18 +235,19 @@ class Agent:
                 yield step
             return
         uplinks = {channel: self.uplink.state(channel) for channel in CHANNELS}
-        servers = {channel: self._server(channel) for channel in CHANNELS}
+        servers = {channel: self.changes.server(channel) for channel in CHANNELS}
         lost = filter(self.watcher.watch.is_lost, self._config.site.devices)
         outages = (await self._store.outages(time.time() - OUTAGES_S))[-OUTAGES_TOLD:]
         for step in self.doctor.examination(lost, await self._store.counts(), uplinks, servers, outages):
             yield step
 
-    def _server(self, channel: Channel) -> str:
-        return self._overrides.server.get(channel, self._config.cloud.server)
-
     def _tick(self, channel: Channel) -> None:
-        interval_s = self._overrides.interval_s.get(channel, self._config.cloud.interval_s)
+        interval_s = self.changes.interval_s(channel)
         self.ticks.set(f"status {channel}", interval_s, lambda due: self.reporter.report(channel, due))
+
+    async def _retick(self, channel: Channel) -> None:
+        self._tick(channel)
+        await self.ticks.begin()
 
     async def _first_status(self) -> None:
         await first_look(self.pollers, FIRST_LOOK_S)

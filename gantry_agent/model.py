@@ -132,6 +132,9 @@ class Device:
     skip: frozenset[str] = frozenset()
 
 
+Feeds = Literal["", "uplink", "agent"]  # what loses its supply while an output is on: the way to the cloud, this PC
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
     """A switched contact of the site: a writable point of a device, on for `pulse_s` (0 = until told otherwise)."""
@@ -141,6 +144,7 @@ class Output:
     point: str
     pulse_s: float = 0.0
     invert: bool = False
+    feeds: Feeds = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +184,54 @@ class Cabinet:
 
 
 @dataclass(frozen=True, slots=True)
+class Relay:
+    """What the cloud calls a relay (cmd 1): an address and port that stand for an output, or for this host (D10).
+
+    `output` is (cabinet, name of the output), None for the host itself. Its contact is wired normally closed: on for
+    `pulse_s` cuts the supply for so long. It is not cut again within `hold_off_s`.
+    """
+
+    name: str
+    ip: str
+    port: int
+    output: tuple[int, str] | None
+    pulse_s: float = 10.0
+    hold_off_s: float = 120.0
+    default: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """What looks at one door: an HTTP snapshot, an RTSP or MJPEG stream, or both."""
+
+    cabinet: int
+    side: Literal["front", "back"]
+    snapshot: str | None
+    stream: str | None
+    user: str = ""
+    password: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A card reader that only reads: the point that shows the card, at one door (D12)."""
+
+    cabinet: int
+    side: Literal["front", "back"]
+    device: str
+    point: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interlocks:
+    """What is never ordered of hardware, whoever asks; the defaults are safe for a 48 V cabinet."""
+
+    compressor_off_s: float = 180.0  # at least so long does an air conditioner rest before it runs again
+    battery_low_v: float = 48.0  # below it, or discharging, no rectifier is switched off
+    battery_low_percent: float = 50.0
+
+
+@dataclass(frozen=True, slots=True)
 class Computer:
     """One industrial PC of the gantry; what is read of it comes from the device of the same key `computer N`."""
 
@@ -204,6 +256,16 @@ class Site:
     slow_s: float = 5.0
     flap_changes: int = 3
     hold_down_s: float = 30.0
+    relays: tuple[Relay, ...] = ()
+    power_modes: tuple[tuple[tuple[int, str], ...], ...] = ((), (), ())  # (cabinet, output) cut from level 1, 2, 3 on
+    cameras: tuple[Camera, ...] = ()
+    readers: tuple[Reader, ...] = ()
+    merge_cards: bool = False  # a new whitelist adds to the old one instead of taking its place (D12)
+    interlocks: Interlocks = Interlocks()
+
+    def output(self, place: tuple[int, str]) -> Output:
+        """The output of that name in that cabinet."""
+        return next(c.outputs[place[1]] for c in self.cabinets if c.number == place[0])
 
 
 # --- uploads --------------------------------------------------------------------------------------------------------
@@ -230,82 +292,6 @@ class Due:
 
     at: int
     interval_s: int
-
-
-# --- commands -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class SetServer:
-    channel: Channel
-    server: str  # as asked for: with or without scheme and path (D9)
-
-
-@dataclass(frozen=True, slots=True)
-class SetFrequency:
-    channel: Channel
-    interval_s: int
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateNow:
-    channel: Channel
-
-
-@dataclass(frozen=True, slots=True)
-class Unlock:
-    """cmd 2."""
-
-    cabinet: int
-    side: Literal["front", "back"]
-
-
-@dataclass(frozen=True, slots=True)
-class RunAirConditioner:
-    """cmd 3; number 0 is every unit of the cabinet (D13)."""
-
-    cabinet: int
-    number: int
-    run: bool
-
-
-@dataclass(frozen=True, slots=True)
-class NotYet:
-    """A command of the interface that this version does not carry out; it is answered 1007."""
-
-    cmd: int
-
-
-Command = SetServer | SetFrequency | UpdateNow | Unlock | RunAirConditioner | NotYet
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """Carried out, and confirmed by read-back where there is hardware."""
-
-
-@dataclass(frozen=True, slots=True)
-class Partial:
-    """Some units did it, `failed` did not."""
-
-    failed: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The order itself cannot be: `field` is missing, out of its values, or names what is not configured (D7)."""
-
-    field: str
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The hardware did not do it, or did not confirm in time. `why` is Chinese, short: it travels in `msg`."""
-
-    why: str
-
-
-Outcome = Done | Partial | Refused | Failed
 
 
 # --- errors ---------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import hashlib
 import json
 from types import MappingProxyType
 
-from gantry_agent.model import Cabinet, Computer, Device, Door, Output, Site
+from gantry_agent.model import Cabinet, Computer, Device, Door, Output, Relay, Site
 
 GANTRY = "G000211001002110010"
 AUTH = "123456"
@@ -22,6 +22,11 @@ SITE = Site(
         Cabinet(1, ("1.air",), {"lock": Output("lock", "1.io", "do0")}, (Door("front", "lock"), Door("back"))),
         Cabinet(2, ("2.air",), MappingProxyType({}), (Door("front", "lock"),)),
     ),
+    relays=(
+        Relay("router", "10.0.0.9", 502, (1, "lock"), default=True),
+        Relay("switch", "10.0.0.9", 503, (1, "lock")),
+    ),
+    power_modes=((), ((1, "lock"),), ()),
     computers=(Computer(2, monitor=False, main=True, ip="192.168.1.2"), Computer(1, monitor=True, main=False, ip="")),
 )
 

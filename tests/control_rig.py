@@ -10,7 +10,7 @@ import aiohttp
 from cloud_site import AUTH, SITE, body, signed
 
 from gantry_agent.cloud.control import Control, ControlSettings
-from gantry_agent.model import Command, Done, Outcome
+from gantry_agent.command import Carried, Command, Done, Outcome
 
 LOCAL = ControlSettings(listen="127.0.0.1:0")
 
@@ -25,9 +25,9 @@ class Site:
     async def _well(self, command: Command) -> Outcome:
         return Done()
 
-    async def carry_out(self, command: Command) -> Outcome:
+    async def carry_out(self, command: Command) -> Carried:
         self.done.append(command)
-        return await self.outcome(command)
+        return Carried(await self.outcome(command))
 
     def ends(self, outcome: Outcome | BaseException) -> None:
         async def end(command: Command) -> Outcome:

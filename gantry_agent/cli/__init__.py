@@ -161,8 +161,8 @@ def _schema(arguments: argparse.Namespace, language: Language) -> int:
 
 def _state(arguments: argparse.Namespace, language: Language) -> int:
     config = read_config(arguments.config)
-    from gantry_agent.agent import OVERRIDES
     from gantry_agent.cli import kept
+    from gantry_agent.orders.changes import OVERRIDES
 
     words = arguments.reset
     if not words:

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from gantry_agent.agent import DATABASE, OVERRIDES
+from gantry_agent.agent import DATABASE
 from gantry_agent.config import Config
+from gantry_agent.orders.changes import OVERRIDES
 from gantry_agent.store import Store
 from gantry_agent.text import Text
 

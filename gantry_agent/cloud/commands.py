@@ -1,8 +1,7 @@
 """What the business member of a request asks for: fields in, orders out, or the field that is wrong (D4, D7, D8, D9).
 
-Pure. Each `cmd` is a row of a table: the function that checks its fields against the site and gives the order. Every
-cmd of the interface is checked in full; those that this version does not carry out give `NotYet`. Nothing here knows
-who asked or how an order is done.
+Pure. Each `cmd` is a row of a table: the function that checks its fields against the site and gives the order. Nothing
+here knows who asked or how an order is done.
 """
 
 import ipaddress
@@ -17,19 +16,25 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from gantry_agent.cloud.protocol import PATH_UPLOAD, read_time
-from gantry_agent.model import (
-    Cabinet,
-    Channel,
+from gantry_agent.command import (
+    AskBatteryTest,
+    Card,
     Command,
-    NotYet,
+    Defend,
+    Reboot,
     Refused,
     RunAirConditioner,
     SetFrequency,
+    SetPowerMode,
     SetServer,
-    Site,
+    SetTemperatures,
+    SetWhitelist,
+    SwitchRectifiers,
+    TestBattery,
     Unlock,
     UpdateNow,
 )
+from gantry_agent.model import Cabinet, Channel, Site
 
 Business = Mapping[str, object]
 
@@ -105,16 +110,23 @@ def _orders(channel: Channel, business: Business, site: Site) -> Iterable[Comman
 
 
 def _reboot(business: Business, site: Site) -> Command:
-    """cmd 1. Address and port stand together or not at all (D10)."""
-    del site  # this version has no relays to compare with
+    """cmd 1. Address and port stand together or not at all, and name a relay of the site (D10)."""
     named = [name for name in ("rebootIp", "rebootPort") if _present(business, name)]
-    if named:
-        try:
-            ipaddress.ip_address(_text(business, "rebootIp"))
-        except ValueError as fault:
-            raise Wrong("rebootIp") from fault
-        _whole(business, "rebootPort", 1, 65535)
-    return NotYet(1)
+    if not named:
+        for relay in site.relays:
+            if relay.default:
+                return Reboot(relay.name)
+        raise Wrong("rebootIp")
+    try:
+        address = ipaddress.ip_address(_text(business, "rebootIp"))
+    except ValueError as fault:
+        raise Wrong("rebootIp") from fault
+    port = _whole(business, "rebootPort", 1, 65535)
+    there = [relay for relay in site.relays if ipaddress.ip_address(relay.ip) == address]
+    for relay in there:
+        if relay.port == port:
+            return Reboot(relay.name)
+    raise Wrong("rebootPort" if there else "rebootIp")
 
 
 def _unlock(business: Business, site: Site) -> Command:
@@ -135,62 +147,61 @@ def _run_air_conditioner(business: Business, site: Site) -> Command:
 
 def _set_temperatures(business: Business, site: Site) -> Command:
     """cmd 4: at least one of the two, and cooling above heating (D13)."""
-    _air_conditioner(business, site)
+    cabinet, number = _air_conditioner(business, site)
     cooling, heating = _temperature(business, "autoRefrigerationTemp"), _temperature(business, "autoHeatingTemp")
     if cooling is None and heating is None:
         raise Wrong("autoRefrigerationTemp")
     if cooling is not None and heating is not None and cooling <= heating:
         raise Wrong("autoRefrigerationTemp")
-    return NotYet(4)
+    return SetTemperatures(cabinet, number, cooling, heating)
 
 
 def _power_mode(business: Business, site: Site) -> Command:
-    """cmd 5."""
-    del site
-    _whole(business, "mode", 0, 3)
-    return NotYet(5)
+    """cmd 5. A level that switches nothing off here names what is not configured (D7)."""
+    mode = _whole(business, "mode", 0, 3)
+    if mode and not any(site.power_modes[:mode]):
+        raise Wrong("mode")
+    return SetPowerMode(mode)
 
 
 def _defend(business: Business, site: Site) -> Command:
-    """cmd 6."""
+    """cmd 6. The interface has no cabinet here: it is the gantry that is defended."""
     del site
-    _whole(business, "isDoorDefend", 0, 1)
-    return NotYet(6)
+    return Defend(on=_whole(business, "isDoorDefend", 0, 1) == 1)
 
 
 def _whitelist(business: Business, site: Site) -> Command:
-    """cmd 7. An empty list is in order: it revokes every card (D12)."""
+    """cmd 7. An empty list is in order: it revokes every card; one card with two dates is not (D12)."""
     del site
     cards = business.get("cardInfos")
     if not isinstance(cards, list):
         raise Wrong("cardInfos")
+    found: dict[str, Card] = {}
     for place, card in enumerate(cards):
         if not isinstance(card, dict):
             raise Wrong(f"cardInfos[{place}]")
-        for name, holds in (("cardId", _is_card), ("expireDate", _is_date)):
-            if not holds(_scalar(card.get(name))):
-                raise Wrong(f"cardInfos[{place}].{name}")
-    return NotYet(7)
+        number, expires = _scalar(card.get("cardId")), _scalar(card.get("expireDate"))
+        if number is None or not _is_card(number):
+            raise Wrong(f"cardInfos[{place}].cardId")
+        until = _date(expires)
+        if until is None or found.setdefault(number, Card(number, until)).expires != until:
+            raise Wrong(f"cardInfos[{place}].expireDate")
+    return SetWhitelist(tuple(found.values()))
 
 
 def _rectifiers(business: Business, site: Site) -> Command:
     """cmd 8."""
-    _cabinet(business, site)
-    _whole(business, "onOff", 0, 1)
-    return NotYet(8)
+    return SwitchRectifiers(_cabinet(business, site).number, on=_whole(business, "onOff", 0, 1) == 1)
 
 
 def _battery_test(business: Business, site: Site) -> Command:
     """cmd 9."""
-    _cabinet(business, site)
-    _whole(business, "testStartStop", 0, 1)
-    return NotYet(9)
+    return TestBattery(_cabinet(business, site).number, start=_whole(business, "testStartStop", 0, 1) == 1)
 
 
 def _battery_result(business: Business, site: Site) -> Command:
     """cmd 10."""
-    _cabinet(business, site)
-    return NotYet(10)
+    return AskBatteryTest(_cabinet(business, site).number)
 
 
 CMD: Mapping[int, Callable[[Business, Site], Command]] = MappingProxyType(
@@ -265,18 +276,17 @@ def _temperature(business: Business, name: str) -> Decimal | None:
     return Decimal(text)
 
 
-def _is_card(text: str | None) -> bool:
-    return text is not None and 0 < len(text) <= CARD_ID_LIMIT and text.isascii() and text.isprintable()
+def _is_card(text: str) -> bool:
+    return 0 < len(text) <= CARD_ID_LIMIT and text.isascii() and text.isprintable()
 
 
-def _is_date(text: str | None) -> bool:
+def _date(text: str | None) -> date | None:
     if text is None or _DATE.fullmatch(text) is None:
-        return False
+        return None
     try:
-        date.fromisoformat(text)
+        return date.fromisoformat(text)
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def _cabinet(business: Business, site: Site) -> Cabinet:

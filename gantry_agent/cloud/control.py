@@ -26,7 +26,8 @@ from gantry_agent.cloud import commands, protocol
 from gantry_agent.cloud.protocol import BINFILE_AUTH, BINFILE_MD5, CONTENT_TYPE, Code, Refusal, Request
 from gantry_agent.cloud.rates import Rates
 from gantry_agent.cloud.reception import BACKLOG, Reception
-from gantry_agent.model import AgentError, Command, Done, Failed, NotYet, Outcome, Partial, Refused, Site, UpdateNow
+from gantry_agent.command import Carried, Command, Done, Failed, Outcome, Partial, Refused, SetWhitelist, UpdateNow
+from gantry_agent.model import AgentError, Site
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ class Control:
         settings: ControlSettings,
         site: Site,
         auth: str,
-        carry_out: Callable[[Command], Awaitable[Outcome]],
+        carry_out: Callable[[Command], Awaitable[Carried]],
         repeats: Repeats,
         now: Callable[[], float],
         *,
@@ -274,9 +275,6 @@ class Control:
         orders = commands.read_commands(request.method, request.business, self._site)
         if isinstance(orders, Refused):
             return _refuse(address, _parameter(orders.field))
-        for order in orders:
-            if isinstance(order, NotYet):  # nothing of a request is begun that cannot be finished (D8)
-                return _refuse(address, Refusal(Code.FAILED, f"本版本不支持cmd={order.cmd}"))
         if md5 is not None:
             await self._remember(md5, INTERRUPTED)
         # Begun: whatever comes now is the answer to every repeat.
@@ -291,26 +289,30 @@ class Control:
 
     async def _execute(self, address: str, orders: tuple[Command, ...]) -> bytes:
         """Server, frequency, cmd in that order; the first that fails ends it (D8)."""
+        told: dict[str, object] = {}
         for order in orders:
             if isinstance(order, UpdateNow):
                 continue
-            refusal = _refusal(await self._outcome(order))
+            outcome = await self._outcome(order)
+            refusal = _refusal(outcome)
             if refusal is not None:
-                log.warning("%s ordered %s: %s %s", address, order, refusal.code, refusal.detail)
+                log.warning("%s ordered %s: %s %s", address, _shown(order), refusal.code, refusal.detail)
                 return protocol.answer(refusal.code, refusal.detail)
-            log.info("%s ordered %s: done", address, order)
-        return protocol.answer(Code.OK)
+            if isinstance(outcome, Done) and outcome.told is not None:
+                told[protocol.TEST_RESULT] = dict(outcome.told)  # only cmd 10 asks anything
+            log.info("%s ordered %s: done", address, _shown(order))
+        return protocol.answer(Code.OK, extra=told)
 
     async def _outcome(self, order: Command) -> Outcome:
         try:
             async with asyncio.timeout(self._command_s) as deadline:
-                return await self._carry_out(order)
+                return (await self._carry_out(order)).outcome
         except TimeoutError:
             if not deadline.expired():
                 raise
             return Failed("超时")
         except AgentError as fault:  # no bug: a device or the disk
-            log.warning("cannot carry out %s: %s", order, fault)
+            log.warning("cannot carry out %s: %s", _shown(order), fault)
             return Failed("内部错误，见日志")
 
     async def _trigger(self, order: UpdateNow) -> bytes:
@@ -354,6 +356,11 @@ def _without_strangers(record: logging.LogRecord) -> bool:
         return True
     log.info("%s: %s %s", record.getMessage(), fault.code, ascii(fault.message)[:100])
     return False
+
+
+def _shown(order: Command) -> str:
+    """An order for the log; of a whitelist its length, for it is long and its numbers open doors."""
+    return f"SetWhitelist of {len(order.cards)} cards" if isinstance(order, SetWhitelist) else str(order)
 
 
 def _hang_up(status: int) -> web.Response:

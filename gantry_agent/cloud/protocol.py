@@ -26,6 +26,7 @@ PATH_CONTROL = "/remotecontrol.do"
 MSG_LIMIT = 40  # §1.6
 BINFILE_MD5 = "binfile-md5"
 BINFILE_AUTH = "binfile-auth"
+TEST_RESULT = "batterysTestResult"  # of the answer to cmd 10 (§3.2.3)
 CONTENT_TYPE = "application/json; charset=utf-8"
 
 METHOD: Mapping[Channel, str] = MappingProxyType({"computer": "computerStatusUpdate", "cabinet": "cabinetStatusUpdate"})

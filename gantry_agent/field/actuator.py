@@ -12,26 +12,14 @@ import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
+from gantry_agent.command import Done, Failed, Outcome, Partial, Refused, RunAirConditioner, Unlock
 from gantry_agent.field import codec, plan
 from gantry_agent.field.poller import Poller
 from gantry_agent.field.product import Profile
 from gantry_agent.field.request import Timing, WriteRequest
 from gantry_agent.field.rota import pause
-from gantry_agent.model import (
-    BadReply,
-    Cabinet,
-    DeviceRefused,
-    Done,
-    Failed,
-    NoReply,
-    Outcome,
-    Output,
-    Partial,
-    Refused,
-    RunAirConditioner,
-    Site,
-    Unlock,
-)
+from gantry_agent.field.trace import Trace
+from gantry_agent.model import BadReply, Cabinet, DeviceRefused, NoReply, Output, Site
 
 log = logging.getLogger(__name__)
 
@@ -59,38 +47,40 @@ class Actuator:
         self._ending: dict[str, asyncio.Task[None]] = {}  # ends of pulses and wishes under way, by output
         self._on: dict[str, Output] = {}  # what `hold` wishes to be on
 
-    async def unlock(self, command: Unlock) -> Outcome:
+    async def unlock(self, command: Unlock, trace: Trace) -> Outcome:
         """Switch the output that unlocks a door, and off again after its pulse."""
         cabinet = self._cabinet(command.cabinet)
         door = next((d for d in cabinet.doors if d.side == command.side), None) if cabinet else None
         if cabinet is None or door is None or door.unlock is None:
             return Refused("unlockDoorId")
         output = cabinet.outputs[door.unlock]
+        if trace.dry:
+            return await self.switch(output, trace, on=True)
         self._granted(command, output.pulse_s + cabinet.unlock_window_s)
-        outcome = await self.switch(output, on=True)
+        outcome = await self.switch(output, trace, on=True)
         if not isinstance(outcome, Done):
             self._granted(command, 0.0)  # a lock that opens after a failed order was opened by somebody else
         return outcome
 
-    async def run_air_conditioner(self, command: RunAirConditioner) -> Outcome:
+    async def run_air_conditioner(self, command: RunAirConditioner, trace: Trace) -> Outcome:
         """Set one air conditioner, or every one of the cabinet, running or standing by (D13)."""
         units = self._air_conditioners(command.cabinet)
         numbers = sorted(units) if command.number == 0 else [command.number]
         if not numbers or any(number not in units for number in numbers):
             return Refused("airId")
         value = 1 if command.run else 2
-        outcomes = [await self._order(*units[number], value) for number in numbers]
+        outcomes = [await self.order(*units[number], value, trace) for number in numbers]
         failed = tuple(n for n, outcome in zip(numbers, outcomes, strict=True) if not isinstance(outcome, Done))
         if not failed:
             return Done()
         return outcomes[0] if len(numbers) == 1 else Partial(failed)
 
-    async def switch(self, output: Output, *, on: bool) -> Outcome:
+    async def switch(self, output: Output, trace: Trace, *, on: bool) -> Outcome:
         """Switch an output, confirmed; one with a pulse goes back by itself."""
-        pulse = on and output.pulse_s > 0
+        pulse = on and output.pulse_s > 0 and not trace.dry
         if pulse:  # its end is in hand before it begins: whatever happens to this order, nothing stays on
             self._end_later(output, output.pulse_s)
-        outcome = await self._order(output.device, output.point, int(on is not output.invert))
+        outcome = await self.order(output.device, output.point, int(on is not output.invert), trace)
         if pulse:  # and counts from when it went on
             self._end_later(output, output.pulse_s)
         return outcome
@@ -135,7 +125,7 @@ class Actuator:
     async def _bring(self, output: Output, after_s: float, *, on: bool) -> None:
         await asyncio.sleep(after_s)
         tries, value = 0, int(on is not output.invert)
-        while not isinstance(outcome := await self._order(output.device, output.point, value), Done):
+        while not isinstance(outcome := await self.order(output.device, output.point, value, Trace()), Done):
             tries += 1
             if tries == 1:
                 where = "on" if on else "off"
@@ -160,13 +150,20 @@ class Actuator:
                     found[number] = (key, f"{AIR}[{number}].airOperate")
         return found
 
-    async def _order(self, key: str, target: str, value: int) -> Outcome:
-        """Write one value and wait for the read-back to show it."""
+    async def order(self, key: str, target: str, value: int, trace: Trace) -> Outcome:
+        """Write one value of a device (as `plan.write` has it) and wait for the read-back to show it.
+
+        Orders for one target are done one after the other. A dry trace only notes what would be written.
+        """
         device, profile = self._site.devices[key], self._profiles[key]
         try:
             write = plan.write(profile, device, target, value)
         except plan.UnknownWrite:
             return Failed("设备不支持")
+        for request in write.requests:
+            trace.note(f"{key} {target}={value}: {request}")
+        if trace.dry:
+            return Done()
         poller = self._pollers[device.bus]
         async with self._locks.setdefault((key, target), asyncio.Lock()):
             try:
@@ -174,14 +171,14 @@ class Actuator:
                     unsure = await _write(poller, write.requests, profile.timing)
                     if write.confirm is None:
                         return unsure or Done()
-                    outcome = await self._confirm(poller, key, write.confirm)
+                    outcome = await self._confirm(poller, key, write.confirm, trace)
                     return unsure or outcome if isinstance(outcome, Failed) else outcome
             except TimeoutError:
                 return Failed("总线忙或已停")
             except DeviceRefused as e:
                 return Failed(f"设备拒绝{e.code}")
 
-    async def _confirm(self, poller: Poller, key: str, confirm: plan.Confirm) -> Outcome:
+    async def _confirm(self, poller: Poller, key: str, confirm: plan.Confirm, trace: Trace) -> Outcome:
         """Read back until the point shows what was ordered; a read that fails on the way is tried again in time."""
         device, profile = self._site.devices[key], self._profiles[key]
         deadline = time.monotonic() + confirm.within_s
@@ -193,8 +190,10 @@ class Actuator:
             except (NoReply, BadReply):
                 seen = "无应答"
             if seen == confirm.expected:
+                trace.note(f"{key} {confirm.point} reads {seen}")
                 return Done()
             if time.monotonic() + READ_BACK_EVERY_S > deadline:
+                trace.note(f"{key} {confirm.point} reads {seen}, not {confirm.expected}")
                 return Failed(f"回读{seen}")
             await asyncio.sleep(READ_BACK_EVERY_S)
 

@@ -16,8 +16,7 @@ from control_rig import LOCAL, Door, Site, opened
 
 from gantry_agent.cloud.control import CannotListen
 from gantry_agent.cloud.rates import FAILURES_PER_MINUTE
-from gantry_agent.model import (
-    AgentError,
+from gantry_agent.command import (
     Command,
     Done,
     Failed,
@@ -30,6 +29,7 @@ from gantry_agent.model import (
     Unlock,
     UpdateNow,
 )
+from gantry_agent.model import AgentError
 from gantry_agent.store import Store, StoreFault
 
 pytestmark = pytest.mark.system
@@ -115,16 +115,16 @@ async def test_an_order_that_never_ends_is_a_failed_order(store):
         assert await door.order(cmd="2", unlockDoorId="1") == {"code": "1007", "msg": "执行控制命令失败: 超时"}
 
 
-@pytest.mark.parametrize(
-    ("business", "msg"),
-    [
-        ({"cmd": "5", "mode": "1", "setFrequency": "60"}, "执行控制命令失败: 本版本不支持cmd=5"),
-        ({"cmd": "10"}, "执行控制命令失败: 本版本不支持cmd=10"),
-    ],
-)
-async def test_what_this_version_cannot_do_is_said_before_anything_is_done(door, business, msg):
-    assert await door.order(**business) == {"code": "1007", "msg": msg}
-    assert door.site.done == []
+async def test_what_a_query_found_comes_with_the_answer(door):
+    door.site.ends(Done({"testResult": "2", "efficiency": "97"}))
+    content = body("cabinetControl", time.time(), cmd="10")
+    url = f"http://127.0.0.1:{door.control.port}/remotecontrol.do"
+    async with door.session.post(url, data=content, headers=signed(content)) as got:
+        assert await got.json() == {
+            "code": "1000",
+            "msg": "成功",
+            "batterysTestResult": {"testResult": "2", "efficiency": "97"},
+        }
 
 
 async def test_there_are_no_pictures_yet(door):

@@ -1,6 +1,8 @@
 """What a business member orders, or which of its fields is wrong (D4, D7, D8)."""
 
 import json
+from datetime import date
+from decimal import Decimal
 
 import pytest
 from cloud_site import GANTRY, NOW, SITE, body
@@ -8,12 +10,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gantry_agent.cloud import commands, protocol
-from gantry_agent.model import (
-    NotYet,
+from gantry_agent.command import (
+    AskBatteryTest,
+    Card,
+    Defend,
+    Reboot,
     Refused,
     RunAirConditioner,
     SetFrequency,
+    SetPowerMode,
     SetServer,
+    SetTemperatures,
+    SetWhitelist,
+    SwitchRectifiers,
+    TestBattery,
     Unlock,
     UpdateNow,
 )
@@ -26,25 +36,31 @@ ACCEPTED = [
     ({"setFrequency": "10"}, [SetFrequency("cabinet", 10)]),
     ({"setFrequency": 86400}, [SetFrequency("cabinet", 86400)]),
     ({"setServer": "10.0.0.1/monitor.do"}, [SetServer("cabinet", "10.0.0.1/monitor.do")]),
-    ({"cmd": "1"}, [NotYet(1)]),
-    ({"cmd": "1", "rebootIp": "10.0.0.9", "rebootPort": "502"}, [NotYet(1)]),
+    ({"cmd": "1"}, [Reboot("router")]),
+    ({"cmd": "1", "rebootIp": "10.0.0.9", "rebootPort": "503"}, [Reboot("switch")]),
     ({"cmd": "2", "unlockDoorId": "1"}, [Unlock(1, "front")]),
     ({"cmd": 2, "cabinetId": 2, "unlockDoorId": 1}, [Unlock(2, "front")]),
     ({"cmd": "2", "cabinetId": None, "unlockDoorId": "1"}, [Unlock(1, "front")]),
     ({"cmd": "2", "unlockDoorId": "1", "mode": "9", "unheard": {}}, [Unlock(1, "front")]),
     ({"cmd": "3", "airId": "0", "airOperate": "1"}, [RunAirConditioner(1, 0, run=True)]),
     ({"cmd": "3", "airId": "2", "airOperate": "2"}, [RunAirConditioner(1, 2, run=False)]),
-    ({"cmd": "4", "airId": "0", "autoRefrigerationTemp": "30"}, [NotYet(4)]),
-    ({"cmd": "4", "airId": "1", "autoHeatingTemp": "-5.5"}, [NotYet(4)]),
-    ({"cmd": "4", "airId": "1", "autoRefrigerationTemp": 30, "autoHeatingTemp": 5}, [NotYet(4)]),
-    ({"cmd": "5", "mode": "0"}, [NotYet(5)]),
-    ({"cmd": "5", "mode": 3}, [NotYet(5)]),
-    ({"cmd": "6", "isDoorDefend": "1"}, [NotYet(6)]),
-    ({"cmd": "7", "cardInfos": []}, [NotYet(7)]),
-    ({"cmd": "7", "cardInfos": [{"cardId": 12345678, "expireDate": "2030-02-28"}]}, [NotYet(7)]),
-    ({"cmd": "8", "onOff": "0"}, [NotYet(8)]),
-    ({"cmd": "9", "cabinetId": "2", "testStartStop": "1"}, [NotYet(9)]),
-    ({"cmd": "10"}, [NotYet(10)]),
+    ({"cmd": "4", "airId": "0", "autoRefrigerationTemp": "30"}, [SetTemperatures(1, 0, Decimal(30), None)]),
+    ({"cmd": "4", "airId": "1", "autoHeatingTemp": "-5.5"}, [SetTemperatures(1, 1, None, Decimal("-5.5"))]),
+    (
+        {"cmd": "4", "airId": "1", "autoRefrigerationTemp": 30, "autoHeatingTemp": 5},
+        [SetTemperatures(1, 1, Decimal(30), Decimal(5))],
+    ),
+    ({"cmd": "5", "mode": "0"}, [SetPowerMode(0)]),
+    ({"cmd": "5", "mode": 3}, [SetPowerMode(3)]),
+    ({"cmd": "6", "isDoorDefend": "1"}, [Defend(on=True)]),
+    ({"cmd": "7", "cardInfos": []}, [SetWhitelist(())]),
+    (
+        {"cmd": "7", "cardInfos": [{"cardId": 12345678, "expireDate": "2030-02-28"}]},
+        [SetWhitelist((Card("12345678", date(2030, 2, 28)),))],
+    ),
+    ({"cmd": "8", "onOff": "0"}, [SwitchRectifiers(1, on=False)]),
+    ({"cmd": "9", "cabinetId": "2", "testStartStop": "1"}, [TestBattery(2, start=True)]),
+    ({"cmd": "10"}, [AskBatteryTest(1)]),
     (
         {"updateNow": "1", "cmd": "2", "unlockDoorId": "1", "setFrequency": "60", "setServer": "https://a.example"},
         [
@@ -81,6 +97,8 @@ REFUSED = [
     ({"cmd": "1", "rebootPort": "502"}, "rebootIp"),
     ({"cmd": "1", "rebootIp": "router", "rebootPort": "502"}, "rebootIp"),
     ({"cmd": "1", "rebootIp": "10.0.0.9", "rebootPort": "0"}, "rebootPort"),
+    ({"cmd": "1", "rebootIp": "10.0.0.9", "rebootPort": "504"}, "rebootPort"),  # no relay of this site
+    ({"cmd": "1", "rebootIp": "10.0.0.10", "rebootPort": "502"}, "rebootIp"),
     ({"cmd": "2"}, "unlockDoorId"),
     ({"cmd": "2", "unlockDoorId": "0"}, "unlockDoorId"),
     ({"cmd": "2", "unlockDoorId": "3"}, "unlockDoorId"),
@@ -101,6 +119,7 @@ REFUSED = [
     ({"cmd": "4", "airId": "9", "autoHeatingTemp": "5"}, "airId"),
     ({"cmd": "5"}, "mode"),
     ({"cmd": "5", "mode": "4"}, "mode"),
+    ({"cmd": "5", "mode": "1"}, "mode"),  # nothing is switched off up to this level
     ({"cmd": "6", "isDoorDefend": "2"}, "isDoorDefend"),
     ({"cmd": "7"}, "cardInfos"),
     ({"cmd": "7", "cardInfos": {}}, "cardInfos"),
@@ -108,6 +127,13 @@ REFUSED = [
     ({"cmd": "7", "cardInfos": [{"expireDate": "2030-01-01"}]}, "cardInfos[0].cardId"),
     ({"cmd": "7", "cardInfos": [{"cardId": "1", "expireDate": "2030-02-30"}]}, "cardInfos[0].expireDate"),
     ({"cmd": "7", "cardInfos": [{"cardId": "1", "expireDate": "20300228"}]}, "cardInfos[0].expireDate"),
+    (
+        {
+            "cmd": "7",
+            "cardInfos": [{"cardId": "1", "expireDate": "2030-01-01"}, {"cardId": "1", "expireDate": "2031-01-01"}],
+        },
+        "cardInfos[1].expireDate",  # which of the two is meant?
+    ),
     ({"cmd": "8"}, "onOff"),
     ({"cmd": "8", "cabinetId": "9", "onOff": "1"}, "cabinetId"),
     ({"cmd": "9", "testStartStop": "2"}, "testStartStop"),

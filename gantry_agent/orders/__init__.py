@@ -1,0 +1,34 @@
+"""Commands carried out: one table of who does what, and the modules that do it.
+
+A module here is one concern of the site (settings, relays, air, cards, …): it knows the current watch, the actuator
+and the store, decides whether an order may be done now, and keeps what must survive a restart. What is written to
+which device is the actuator's business; who asked is the control port's.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+from gantry_agent.command import Carried, Command, Failed, Outcome
+from gantry_agent.field.trace import Trace
+
+log = logging.getLogger(__name__)
+
+# With a dry trace an order is judged like any other, and what would be written is noted; nothing is changed.
+Carry = Callable[[Command, Trace], Awaitable[Outcome]]
+
+
+class Orders:
+    """The table: which function carries out which kind of command."""
+
+    def __init__(self, table: Mapping[type, Carry], failed: Callable[[Command], None]) -> None:
+        self._table = table
+        self._failed = failed  # told of what the hardware did not do, to keep the raw frames
+
+    async def carry_out(self, command: Command, *, dry: bool = False) -> Carried:
+        """Do one checked command, or with `dry` only find out what that would be. Raises AgentError."""
+        trace = Trace(dry)
+        carry = self._table.get(type(command))
+        outcome = await carry(command, trace) if carry else Failed("本版本不支持")
+        if isinstance(outcome, Failed) and not dry:
+            self._failed(command)
+        return Carried(outcome, tuple(trace.steps))

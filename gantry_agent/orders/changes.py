@@ -1,0 +1,118 @@
+"""Orders that change how the agent itself behaves: server, frequency, update now, defence (D9, D22).
+
+What they set is kept in the store before it counts, over what the site file says, and survives a restart.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from gantry_agent.cloud import commands
+from gantry_agent.command import Defend, Done, Outcome, SetFrequency, SetServer, UpdateNow
+from gantry_agent.field.trace import Trace
+from gantry_agent.model import Channel, Site
+
+log = logging.getLogger(__name__)
+
+CHANNELS: tuple[Channel, Channel] = ("computer", "cabinet")
+DEFEND = "defend."  # setting of a cabinet in defence mode
+OVERRIDES = frozenset(f"{name}.{channel}" for name in ("server", "interval_s") for channel in CHANNELS)
+
+
+@dataclass(slots=True)
+class Overrides:
+    """What commands have set, over what the site file says; durable (D9)."""
+
+    server: dict[Channel, str] = field(default_factory=dict)
+    interval_s: dict[Channel, int] = field(default_factory=dict)
+    defended: frozenset[int] = frozenset()  # cabinets in defence mode (cmd 6)
+
+
+def read_overrides(settings: Mapping[str, str]) -> Overrides:
+    """Read the overrides from the stored settings; one that makes no sense is dropped with a warning."""
+    numbers = (
+        name.removeprefix(DEFEND) for name, value in settings.items() if value == "1" and name.startswith(DEFEND)
+    )
+    found = Overrides(defended=frozenset(int(number) for number in numbers if number.isdigit()))
+    for channel in CHANNELS:
+        if server := settings.get(f"server.{channel}"):
+            found.server[channel] = server
+        if interval := settings.get(f"interval_s.{channel}"):
+            if interval.isdigit() and int(interval) > 0:
+                found.interval_s[channel] = int(interval)
+            else:
+                log.warning("cannot use the stored interval_s.%s = %r; using the site file's", channel, interval)
+    return found
+
+
+class Settings(Protocol):
+    """Where settings are kept."""
+
+    async def set_setting(self, name: str, value: str | None) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What of the running agent these orders set going."""
+
+    wake: Callable[[Channel], None]  # the uplink, to use the new server
+    tick: Callable[[Channel], Awaitable[None]]  # the schedule, to use the new interval
+    report: Callable[[Channel], Coroutine[Any, Any, None]]
+    defend: Callable[[int, bool], None]  # a cabinet
+    spawn: Callable[[str, Coroutine[Any, Any, None]], object]
+
+
+class Changes:
+    """Carries out what is written to no device, and knows what has been set."""
+
+    def __init__(self, site: Site, server: str, interval_s: int, overrides: Overrides, store: Settings) -> None:
+        self._site = site
+        self._server = server  # of the site file, as is the interval
+        self._interval_s = interval_s
+        self._overrides = overrides
+        self._store = store
+        self.effects: Effects | None = None
+
+    def server(self, channel: Channel) -> str:
+        """Where uploads go."""
+        return self._overrides.server.get(channel, self._server)
+
+    def interval_s(self, channel: Channel) -> int:
+        return self._overrides.interval_s.get(channel, self._interval_s)
+
+    async def set_server(self, command: SetServer, trace: Trace) -> Outcome:
+        url = commands.server_url(self.server(command.channel), command.server)
+        trace.note(f"uploads of {command.channel} go to {url}")
+        if not trace.dry and self.effects:
+            await self._store.set_setting(f"server.{command.channel}", url)
+            self._overrides.server[command.channel] = url
+            self.effects.wake(command.channel)
+            log.info("uploads of %s go to %s from now on", command.channel, url)
+        return Done()
+
+    async def set_frequency(self, command: SetFrequency, trace: Trace) -> Outcome:
+        trace.note(f"uploads of {command.channel} every {command.interval_s} s")
+        if not trace.dry and self.effects:
+            await self._store.set_setting(f"interval_s.{command.channel}", str(command.interval_s))
+            self._overrides.interval_s[command.channel] = command.interval_s
+            await self.effects.tick(command.channel)
+            log.info("uploads of %s every %d s from now on", command.channel, command.interval_s)
+        return Done()
+
+    async def update_now(self, command: UpdateNow, trace: Trace) -> Outcome:
+        trace.note(f"status of {command.channel} is uploaded")
+        if not trace.dry and self.effects:
+            self.effects.spawn(f"updateNow {command.channel}", self.effects.report(command.channel))
+        return Done()
+
+    async def defend(self, command: Defend, trace: Trace) -> Outcome:
+        """Set the defence mode of every cabinet's doors, for good."""
+        for cabinet in self._site.cabinets:
+            trace.note(f"cabinet {cabinet.number}: defence {'on' if command.on else 'off'}")
+            if not trace.dry and self.effects:
+                await self._store.set_setting(f"{DEFEND}{cabinet.number}", str(int(command.on)))
+                self.effects.defend(cabinet.number, command.on)
+        if not trace.dry:
+            log.info("the doors are %s", "in defence mode from now on" if command.on else "not defended any more")
+        return Done()
