@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mappi
 from typing import Any
 
 from gantry_agent.cloud.control import Control
+from gantry_agent.cloud.execution import Execution
 from gantry_agent.cloud.uplink import Pace, Uplink, UplinkState
 from gantry_agent.command import Command, Defend, RunAirConditioner, SetFrequency, SetServer, Unlock, UpdateNow
 from gantry_agent.config import Config
@@ -161,7 +162,9 @@ class Agent:
             supervisor.spawn,
         )
         self.orders = Orders(self._table(), self._keep_frames)
-        self.control = Control(config.control, site, config.cloud.auth, self.orders.carry_out, store, time.time)
+        tolerance_s = config.control.clock_tolerance_s
+        self.execution = Execution(site, self.orders.carry_out, store, time.time, tolerance_s=tolerance_s)
+        self.control = Control(config.control, site, config.cloud.auth, self.execution, time.time)
 
     def start(self, ready: asyncio.Event) -> None:
         """Give every task to the supervisor; `ready` is set when the control port listens."""

@@ -10,6 +10,7 @@ import aiohttp
 from cloud_site import AUTH, SITE, body, signed
 
 from gantry_agent.cloud.control import Control, ControlSettings
+from gantry_agent.cloud.execution import Execution
 from gantry_agent.command import Carried, Command, Done, Outcome
 
 LOCAL = ControlSettings(listen="127.0.0.1:0")
@@ -80,7 +81,10 @@ async def opened(
     store: Any, settings: ControlSettings = LOCAL, site: Site | None = None, **limits: float
 ) -> AsyncIterator[Door]:
     hardware = site or Site()
-    control = Control(settings, SITE, AUTH, hardware.carry_out, store, time.time, **limits)
+    command_s = limits.pop("command_s", 30.0)
+    tolerance_s = settings.clock_tolerance_s
+    execution = Execution(SITE, hardware.carry_out, store, time.time, tolerance_s=tolerance_s, command_s=command_s)
+    control = Control(settings, SITE, AUTH, execution, time.time, **limits)
     ready = asyncio.Event()
     serving = asyncio.create_task(control.run(ready))
     try:

@@ -84,6 +84,12 @@ def asks_result(business: Business) -> bool:
     return _scalar(business.get("cmd")) == "10"
 
 
+def named(method: str, business: Business) -> str:
+    """A request in a word for the audit: the method, and the cmd if it has a plain one."""
+    cmd = _scalar(business.get("cmd")) if method == "cabinetControl" else None
+    return f"{method} cmd={ascii(cmd[:8])[1:-1]}" if cmd else method
+
+
 def unknown_members(method: str, business: Business) -> tuple[str, ...]:
     """The members that the interface does not have; they are ignored and logged (D4)."""
     return tuple(name for name in business if name not in KNOWN[method])

@@ -369,6 +369,11 @@ def answer(code: Code, detail: str = "", extra: Mapping[str, object] = MappingPr
     return encode({"code": code.value, "msg": msg[:MSG_LIMIT], **extra})
 
 
+def says_ok(told: bytes) -> bool:
+    """Tell whether an answer of our own says 1000."""
+    return told.startswith(b'{"code":"1000"')
+
+
 _INTEGRAL = re.compile(r"(-?\d+)\.0+", re.ASCII)
 
 

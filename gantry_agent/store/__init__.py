@@ -7,18 +7,20 @@ when it returns. Other storeys know it by the protocols they ask for (an outbox,
 import logging
 import sqlite3
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Self
 
+from gantry_agent.core.audit import Entry
 from gantry_agent.core.ledger import Books, Schedule
 from gantry_agent.model import Channel, Due, Record
-from gantry_agent.store import ledger, outages, outbox, settings
+from gantry_agent.store import audit, ledger, outages, outbox, salvage, settings
 from gantry_agent.store.database import Database, StoreFault
 from gantry_agent.store.outages import Hop, Outage
 from gantry_agent.store.outbox import Bounds, Counts, Kept, Loss
+from gantry_agent.store.salvage import Salvaged
 
-__all__ = ["Bounds", "Counts", "Hop", "Kept", "Loss", "Outage", "Store", "StoreFault"]
+__all__ = ["Bounds", "Counts", "Hop", "Kept", "Loss", "Outage", "Salvaged", "Store", "StoreFault"]
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +37,7 @@ class Store:
     def __init__(
         self, path: Path, *, bounds: Bounds | None = None, readonly: bool = False, stand_in: bool = False
     ) -> None:
-        self._database = Database(
-            path, lambda db: outbox.note_damage(db, time.time()), readonly=readonly, stand_in=stand_in
-        )
+        self._database = Database(path, readonly=readonly, stand_in=stand_in)
         self._bounds = bounds or Bounds()
 
     async def __aenter__(self) -> Self:
@@ -124,6 +124,10 @@ class Store:
         """The intervals in which records were lost, by cause and cabinet."""
         return await self._database.run(lambda db: outbox.intervals(db, since))
 
+    async def salvages(self) -> tuple[Salvaged, ...]:
+        """What became of databases that were found damaged, oldest first."""
+        return await self._database.run(salvage.salvages)
+
     async def forget_too_old(self, now: float) -> int:
         """Lose what is older than the bound; `now` must come from a clock that is trusted."""
         return await self._database.run(lambda db: outbox.too_old(db, self._bounds_of(db), now))
@@ -189,3 +193,44 @@ class Store:
 
     async def remember(self, md5: str, answer: str, at: float) -> None:
         await self._database.run(lambda db: settings.remember(db, md5, answer, at))
+
+    # --- requests and the audit ---
+
+    async def begin_request(self, entry: Entry, repeat: tuple[str, str] | None, at: float) -> int:
+        """Write down a request before it moves anything; `repeat` is its MD5, and what a repeat hears until it ends."""
+
+        def work(db: sqlite3.Connection) -> int:
+            if repeat is not None:
+                settings.remember(db, *repeat, at)
+            return audit.begin(db, entry)
+
+        return await self._database.run(work)
+
+    async def end_request(self, token: int, entry: Entry, repeat: tuple[str, str] | None, at: float) -> None:
+        """Let a request that was begun enter the audit, and keep its answer for repeats."""
+
+        def work(db: sqlite3.Connection) -> None:
+            if repeat is not None:
+                settings.remember(db, *repeat, at)
+            audit.end(db, token, entry)
+
+        await self._database.run(work)
+
+    async def note_requests(self, entries: Iterable[Entry]) -> None:
+        """Put requests that moved nothing into the audit."""
+        await self._database.run(lambda db: audit.append(db, entries))
+
+    async def interrupted_requests(self) -> int:
+        """For the start: let enter the audit what another process began and never ended."""
+        return await self._database.run(audit.interrupted)
+
+    async def audit_entries(self, since: float, until: float, limit: int) -> tuple[audit.Kept, ...]:
+        """The newest entries of that time (Unix seconds), oldest first."""
+        return await self._database.run(lambda db: audit.entries(db, since, until, limit))
+
+    async def audit_breaks(self) -> tuple[audit.Break, ...]:
+        return await self._database.run(audit.breaks)
+
+    async def audit_newest(self) -> audit.Anchor:
+        """Number and mark of the newest entry; what is logged of it is out of reach of whoever edits the file."""
+        return await self._database.run(audit.newest)

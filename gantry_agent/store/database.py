@@ -4,23 +4,25 @@ WAL, so that the command line may look while the daemon writes, with synchronous
 lost when the power is cut, and a cut of mains is just the moment whose alarms the outbox holds. Each commit then costs
 one flush, which a gantry's few records a minute can pay.
 
-A file that SQLite calls damaged is renamed aside, never deleted, and a new one begun: an agent that cannot start for
-yesterday's records helps nobody. A disk that is full, read-only or gone is stood in for by memory (`standin`) until it
-can be used again, if the owner asks for it. What the tables mean is known to the modules beside this one.
+A file that SQLite calls damaged is renamed aside, a new one begun, and what can be read carried over (`salvage`): an
+agent that cannot start for yesterday's records helps nobody. Files that were removed or replaced while they are open
+are written anew from what the open handle holds. A disk that is full, read-only or gone is stood in for by memory
+(`standin`) until it can be used again, if the owner asks for it. What the tables mean is known to the modules beside.
 """
 
 import asyncio
 import contextlib
 import logging
-import os
 import sqlite3
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
 from gantry_agent.model import AgentError
+from gantry_agent.store import files
+from gantry_agent.store.salvage import Salvage
 from gantry_agent.store.standin import StandIn
 
 log = logging.getLogger(__name__)
@@ -29,9 +31,10 @@ T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 
 BUSY_MS: Final = 5000  # the command line holds the file for milliseconds
-LAST_SENSIBLE_VERSION: Final = 99  # more is no newer agent's, but a flipped bit
-DAMAGED_KEPT: Final = 3  # a dying disk must not be filled with its own ruins
-FILE_MODE: Final = 0o640  # bodies and answers are nobody else's business; the group may look
+# The version stands in `application_id` too, so that a flipped bit in `user_version` is not a newer agent's file.
+SIGNATURE: Final = 0x47410000  # "GA", and the version
+UNSIGNED: Final = 2  # up to this version files had no signature
+FIRST_S, SLICE_S, LAST_S = 1.0, 0.25, 2.0  # for carrying over at once, between other work, and when it is closed
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _DISK = frozenset(
     {
@@ -94,6 +97,20 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             waited INTEGER NOT NULL DEFAULT 0, upto INTEGER NOT NULL DEFAULT 0,
             arrived_at REAL)""",
     ),
+    (
+        # What was carried over from files that were put aside: how far that has come, and what is still to be found.
+        """CREATE TABLE salvages (file TEXT PRIMARY KEY, at REAL NOT NULL, upto INTEGER NOT NULL,
+            saved INTEGER NOT NULL, lost INTEGER NOT NULL, expected TEXT NOT NULL, unread TEXT NOT NULL,
+            done INTEGER NOT NULL) WITHOUT ROWID""",
+    ),
+    (
+        """CREATE TABLE audit (number INTEGER PRIMARY KEY, at REAL NOT NULL, who TEXT NOT NULL, via TEXT NOT NULL,
+            what TEXT NOT NULL, digest TEXT NOT NULL, intent TEXT NOT NULL, steps TEXT NOT NULL, outcome TEXT NOT NULL,
+            answer TEXT NOT NULL, mark TEXT NOT NULL)""",
+        """CREATE TABLE audit_begun (number INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, who TEXT NOT NULL,
+            via TEXT NOT NULL, what TEXT NOT NULL, digest TEXT NOT NULL, intent TEXT NOT NULL)""",
+        "CREATE TABLE audit_ends (name TEXT PRIMARY KEY, number INTEGER NOT NULL, mark TEXT NOT NULL) WITHOUT ROWID",
+    ),
 )
 
 
@@ -108,19 +125,17 @@ class DiskFault(StoreFault):
 class Database:
     """An open state database. Work is given as a function of the connection and runs as one transaction."""
 
-    def __init__(self, path: Path, begun_anew: Work[None], *, readonly: bool = False, stand_in: bool = False) -> None:
-        """`begun_anew` is the first work done on a file that takes the place of a damaged one.
-
-        With `stand_in` a disk that cannot be used is no fault: the work is done in memory meanwhile.
-        """
+    def __init__(self, path: Path, *, readonly: bool = False, stand_in: bool = False) -> None:
+        """With `stand_in` a disk that cannot be used is no fault: the work is done in memory meanwhile."""
         self.path = path
-        self._begun_anew = begun_anew
         self._readonly = readonly
         self._may_stand_in = stand_in
         self._stand_in: StandIn | None = None
         self._last_number = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._connection: sqlite3.Connection | None = None
+        self._identity: files.Identity = ()
+        self._salvage: Salvage | None = None
 
     async def __aenter__(self) -> Self:
         try:
@@ -167,6 +182,7 @@ class Database:
         return self._stand_in.run(work)
 
     def _on_file(self, work: Work[T]) -> T:
+        self._stay()
         try:
             return self._attempt(work)
         except (sqlite3.Error, UnicodeDecodeError) as fault:
@@ -198,8 +214,10 @@ class Database:
         if not stand_in.may_try():
             return False
         try:
+            self._stay()
             self._close()
             self._open_file()
+            self._carry_over(files.WRITE_OUT_S)  # before it learns what was delivered meanwhile
             self._attempt(stand_in.hand_over)
         except (StoreFault, sqlite3.Error, UnicodeDecodeError) as fault:
             log.debug("%s cannot be used yet: %s", self.path, fault)
@@ -237,6 +255,8 @@ class Database:
 
     def _open_file(self) -> None:
         try:
+            if not self._readonly:
+                files.put_in_place(self.path)  # of a process that ended in the middle of `_stay`
             self._connect()
         except (sqlite3.Error, UnicodeDecodeError) as fault:
             self._close()
@@ -248,23 +268,70 @@ class Database:
         except OSError as fault:
             raise DiskFault(f"cannot open {self.path}: {fault.strerror or fault}") from fault
         else:
+            if not self._readonly:
+                self._carry_over(FIRST_S)
             return
         self._begin_anew()
 
     def _begin_anew(self) -> None:
         try:
-            self._set_aside()
+            self._close()
+            aside = files.put_aside(self.path, files.UNREAD)
+            log.error("the damaged state database is put aside as %s and a new one is begun", aside)
             self._connect()
-            self._attempt(self._begun_anew)
         except (sqlite3.Error, OSError) as fault:
             self._close()
             raise DiskFault(f"cannot open {self.path}: {fault}") from fault
+        self._carry_over(FIRST_S)
+
+    def _stay(self) -> None:
+        """If somebody took the files away or put others there, write what the open handle holds to the path again."""
+        if self._connection is None or self._readonly:
+            return
+        now = files.identity(self.path)
+        if all(mine is None or mine == there for mine, there in zip(self._identity, now, strict=True)):
+            return
+        log.error("%s was removed or replaced while it is open; it is written anew from what was in it", self.path)
+        try:
+            files.write_out(self._connection, self.path)
+            if any(now):
+                log.error("what is in its place is kept as %s", files.put_aside(self.path, files.FOREIGN))
+            self._close()  # which removes a -wal of this name: before there is a new one
+            self._open_file()
+        except (sqlite3.Error, OSError) as fault:
+            raise DiskFault(f"cannot write {self.path} anew: {fault}") from fault
+
+    # --- what damaged files still hold
+
+    def _carry_over(self, seconds: float) -> None:
+        """Carry over for about so long what damaged files still hold, and the rest between other work."""
+        until = time.monotonic() + seconds
+        try:
+            for file in files.unread(self.path):
+                salvage = self._salvage = self._salvage or Salvage(file, MIGRATIONS, self._last_number)
+                while not self._attempt(lambda db, s=salvage: s.step(db, SLICE_S)):  # type: ignore[misc]
+                    if time.monotonic() > until:
+                        self._thread.submit(self._carry_on)
+                        return
+                self._let_go(salvage)
+                log.warning("%s; the file is kept as %s", salvage.told, files.mark_read(self.path, salvage.file))
+        except (StoreFault, sqlite3.Error, OSError, ValueError, ArithmeticError):  # it must not keep us from starting
+            log.exception("cannot carry over all of a damaged state database now; the next start goes on with it")
+            if self._salvage is not None:
+                self._let_go(self._salvage)
+
+    def _carry_on(self) -> None:
+        if self._salvage is not None:
+            self._carry_over(0.0)
+
+    def _let_go(self, salvage: Salvage) -> None:
+        self._salvage = None
+        with contextlib.suppress(sqlite3.Error, OSError):
+            salvage.close()
 
     def _connect(self) -> None:
         if not self._readonly:
-            self.path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-            # Made here rather than by SQLite, for its mode; -wal and -shm take theirs from it.
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
+            files.make(self.path)
         mode = "ro" if self._readonly else "rw"
         uri = f"{self.path.absolute().as_uri()}?mode={mode}"
         self._connection = connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_MS / 1000)
@@ -281,11 +348,13 @@ class Database:
         self._migrate(connection)
         found = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'records'").fetchone()
         self._last_number = found[0] if found else 0
+        self._identity = files.identity(self.path)
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version > LAST_SENSIBLE_VERSION or version < 0:
-            raise _damage(f"its schema has version {version}")
+        (signature,) = connection.execute("PRAGMA application_id").fetchone()
+        if signature != SIGNATURE + version and not (signature == 0 and 0 <= version <= UNSIGNED):
+            raise _damage(f"its schema has version {version}, its signature is {signature:#x}")
         if version > len(MIGRATIONS):
             raise StoreFault(
                 f"cannot use {self.path}: it was written by a newer version"
@@ -296,6 +365,7 @@ class Database:
             for statement in statements:
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {number}")
+            connection.execute(f"PRAGMA application_id = {SIGNATURE + number}")
             connection.execute("COMMIT")
 
     def _end(self) -> None:
@@ -305,27 +375,20 @@ class Database:
                 log.error("%s cannot be used; what was kept in memory only is lost", self.path)
                 stand_in.close()
                 self._stand_in = None
+        else:
+            with contextlib.suppress(StoreFault):
+                self._stay()
+        if self._salvage is not None:
+            self._carry_over(LAST_S)
         self._close()
 
     def _close(self) -> None:
+        if self._salvage is not None:
+            self._let_go(self._salvage)
         if self._connection is not None:
             with contextlib.suppress(sqlite3.Error):  # a disk that is full cannot take the last checkpoint
                 self._connection.close()
             self._connection = None
-
-    def _set_aside(self) -> None:
-        """Rename the damaged file and what belongs to it by the time, and forget the oldest such."""
-        self._close()
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-        aside = self.path.with_name(f"{self.path.name}.damaged-{stamp}")
-        for suffix in ("", "-wal", "-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                self.path.with_name(self.path.name + suffix).rename(aside.with_name(aside.name + suffix))
-        log.error("the damaged state database is kept as %s; a new one is begun", aside)
-        kept = sorted(aside.parent.glob(f"{self.path.name}.damaged-*Z"))
-        for old in kept[:-DAMAGED_KEPT]:
-            for suffix in ("", "-wal", "-shm"):
-                old.with_name(old.name + suffix).unlink(missing_ok=True)
 
 
 def _damage(said: str) -> sqlite3.DatabaseError:

@@ -11,6 +11,7 @@ from typing import Final
 from gantry_agent.core.ledger import KILLED, POWER, Books, Mark, Schedule, Span, Stretch
 from gantry_agent.model import Due
 
+DAMAGED: Final = "database damaged"  # cause of a gap: what was written down about these ticks cannot be read
 KEPT: Final = {"accounts": 20_000, "stretches": 5_000, "marks": 5_000}
 
 

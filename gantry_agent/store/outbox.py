@@ -116,7 +116,7 @@ def put(connection: sqlite3.Connection, record: Record, bounds: Bounds) -> Recor
     )
     number = cursor.lastrowid
     assert number is not None
-    _tally(connection, record.channel, urgent=record.urgent, accepted=1)
+    tally(connection, record.channel, urgent=record.urgent, accepted=1)
     _keep_within(connection, bounds, newest=number)
     return replace(record, number=number)
 
@@ -149,7 +149,7 @@ def delivered(connection: sqlite3.Connection, number: int) -> Channel | None:
            ON CONFLICT DO UPDATE SET number = max(number, excluded.number)""",
         (channel, cabinet, number),
     )
-    _tally(connection, channel, urgent=urgent, delivered=1)
+    tally(connection, channel, urgent=urgent, delivered=1)
     return channel
 
 
@@ -219,8 +219,18 @@ def too_old(connection: sqlite3.Connection, bounds: Bounds, now: float) -> int:
 
 
 def note_damage(connection: sqlite3.Connection, at: float) -> None:
-    """Count a database that was renamed aside; how many records it held nobody can tell."""
+    """Count a database that was renamed aside, if nobody can tell how many records it held."""
     _count_loss(connection, "database damaged", "", urgent=False, taken_at=at)
+
+
+def count_unread(
+    connection: sqlite3.Connection, cause: str, key: tuple[str, int], cabinet: int, taken_at: float, count: int = 1
+) -> None:
+    """Count records that were accepted once and cannot be read any more; cabinet 0 if that cannot be told."""
+    channel, urgent = key
+    tally(connection, channel, urgent=bool(urgent), accepted=count)
+    _count_loss(connection, cause, channel, urgent=bool(urgent), taken_at=taken_at, count=count)
+    _note_interval(connection, cause, channel, cabinet, urgent, taken_at, count)
 
 
 def _keep_within(connection: sqlite3.Connection, bounds: Bounds, newest: int) -> None:
@@ -247,7 +257,13 @@ def _lose(connection: sqlite3.Connection, number: int, cause: str) -> bool:
 
 
 def _note_interval(
-    connection: sqlite3.Connection, cause: str, channel: str, cabinet: int, urgent: int, taken_at: float
+    connection: sqlite3.Connection,
+    cause: str,
+    channel: str,
+    cabinet: int,
+    urgent: int,
+    taken_at: float,
+    count: int = 1,
 ) -> None:
     latest = connection.execute(
         """SELECT number, first_at, last_at FROM lost WHERE cause = ? AND channel = ? AND cabinet = ? AND urgent = ?
@@ -256,20 +272,20 @@ def _note_interval(
     ).fetchone()
     if latest and latest[1] <= taken_at <= latest[2] + SAME_LOSS_S:
         connection.execute(
-            "UPDATE lost SET count = count + 1, last_at = max(last_at, ?) WHERE number = ?", (taken_at, latest[0])
+            "UPDATE lost SET count = count + ?, last_at = max(last_at, ?) WHERE number = ?",
+            (count, taken_at, latest[0]),
         )
         return
     connection.execute(
         """INSERT INTO lost (cause, channel, cabinet, urgent, count, first_at, last_at)
-           VALUES (?1, ?2, ?3, ?4, 1, ?5, ?5)""",
-        (cause, channel, cabinet, urgent, taken_at),
+           VALUES (?1, ?2, ?3, ?4, ?6, ?5, ?5)""",
+        (cause, channel, cabinet, urgent, taken_at, count),
     )
     connection.execute("DELETE FROM lost WHERE number <= (SELECT max(number) FROM lost) - ?", (LOST_KEPT,))
 
 
-def _tally(
-    connection: sqlite3.Connection, channel: str, *, urgent: bool, accepted: int = 0, delivered: int = 0
-) -> None:
+def tally(connection: sqlite3.Connection, channel: str, *, urgent: bool, accepted: int = 0, delivered: int = 0) -> None:
+    """Count records accepted or delivered."""
     connection.execute(
         """INSERT INTO tally VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE
            SET accepted = accepted + excluded.accepted, delivered = delivered + excluded.delivered""",
@@ -277,11 +293,13 @@ def _tally(
     )
 
 
-def _count_loss(connection: sqlite3.Connection, cause: str, channel: str, *, urgent: bool, taken_at: float) -> None:
+def _count_loss(
+    connection: sqlite3.Connection, cause: str, channel: str, *, urgent: bool, taken_at: float, count: int = 1
+) -> None:
     connection.execute(
-        """INSERT INTO losses VALUES (?1, ?2, ?3, 1, ?4, ?4) ON CONFLICT DO UPDATE SET count = count + 1,
+        """INSERT INTO losses VALUES (?1, ?2, ?3, ?5, ?4, ?4) ON CONFLICT DO UPDATE SET count = count + ?5,
            first_taken_at = min(first_taken_at, ?4), last_taken_at = max(last_taken_at, ?4)""",
-        (cause, channel, urgent, taken_at),
+        (cause, channel, urgent, taken_at, count),
     )
 
 

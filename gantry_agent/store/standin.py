@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final, TypeVar
 
+from gantry_agent.store import audit
+
 T = TypeVar("T")
 
 COPIED: Final = 1000  # records taken along from the disk; what is older waits there
@@ -30,7 +32,7 @@ _COUNTERS: Final = {
     ),
 }
 _LOGS: Final = ("lost",)  # only ever added to
-_APART: Final = frozenset({"records", "room", *_COUNTERS, *_LOGS})
+_APART: Final = frozenset({"records", "room", "salvages", "audit", "audit_ends", *_COUNTERS, *_LOGS})
 
 
 class StandIn:
@@ -135,6 +137,7 @@ class StandIn:
         for table in _LOGS:
             columns = [name for name in _columns(self.connection, table) if name != "number"]
             _copy_rows(self.connection, disk, table, "INSERT", f"SELECT {', '.join(columns)} FROM {table}", columns)  # noqa: S608
+        audit.carry_over(self.connection, disk)
         self._hand_over_records(disk)
 
     def _hand_over_records(self, disk: sqlite3.Connection) -> None:

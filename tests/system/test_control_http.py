@@ -5,7 +5,7 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from gantry_agent.command import (
     Unlock,
     UpdateNow,
 )
+from gantry_agent.core.audit import Entry
 from gantry_agent.model import AgentError
 from gantry_agent.store import Store, StoreFault
 
@@ -333,7 +334,13 @@ async def test_a_disk_that_takes_nothing_keeps_no_door_shut(tmp_path):
         async def recall(self, md5: str, since: float) -> str | None:
             raise StoreFault("cannot use state.db: disk I/O error")
 
-        async def remember(self, md5: str, answer: str, at: float) -> None:
+        async def begin_request(self, entry: Entry, repeat: tuple[str, str] | None, at: float) -> int:
+            raise StoreFault("cannot use state.db: database or disk is full")
+
+        async def end_request(self, token: int, entry: Entry, repeat: tuple[str, str] | None, at: float) -> None:
+            raise StoreFault("cannot use state.db: database or disk is full")
+
+        async def note_requests(self, entries: Iterable[Entry]) -> None:
             raise StoreFault("cannot use state.db: database or disk is full")
 
     content = body(at=time.time(), cmd="2", unlockDoorId="1")

@@ -1,0 +1,115 @@
+"""The audit as it is kept: entries in a chain (`core.audit`), those of requests under way, and where the chain ends.
+
+Functions of a connection. A request that moves something is written down before it does (`begin`) and enters the chain
+when it has ended (`end`); what a process left behind that died in between enters it at the next start, as interrupted.
+So each request is one entry, and none is ever changed.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from gantry_agent.core.audit import START, Anchor, Break, Entry, Kept, mark, verify
+
+KEPT: Final = 50_000  # some 20 MB; a gantry is asked a few dozen times a day
+INTERRUPTED: Final = "interrupted: the agent stopped or lost power meanwhile"
+
+_SELECT: Final = "SELECT number, at, who, via, what, digest, intent, steps, outcome, answer, mark FROM audit"
+
+
+def append(connection: sqlite3.Connection, entries: Iterable[Entry]) -> Anchor:
+    """Put entries at the end of the chain; return number and mark of the newest."""
+    newest = _end(connection, "newest")
+    for entry in entries:
+        number = newest.number + 1
+        newest = Anchor(number, mark(newest.mark, number, entry))
+        said = (entry.at, entry.who, entry.via, entry.what, entry.digest, entry.intent, _written(entry.steps))
+        connection.execute(
+            "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (number, *said, entry.outcome, entry.answer, newest.mark),
+        )
+    _set_end(connection, "newest", newest)
+    _forget(connection, newest.number)
+    return newest
+
+
+def begin(connection: sqlite3.Connection, entry: Entry) -> int:
+    """Write down a request that will move something; the token ends it."""
+    row = (entry.at, entry.who, entry.via, entry.what, entry.digest, entry.intent)
+    cursor = connection.execute(
+        "INSERT INTO audit_begun (at, who, via, what, digest, intent) VALUES (?, ?, ?, ?, ?, ?)", row
+    )
+    return int(cursor.lastrowid or 0)
+
+
+def end(connection: sqlite3.Connection, token: int, entry: Entry) -> None:
+    """Let a request enter the chain, now that it has ended."""
+    connection.execute("DELETE FROM audit_begun WHERE number = ?", (token,))
+    append(connection, (entry,))
+
+
+def interrupted(connection: sqlite3.Connection) -> int:
+    """Let enter the chain what another process began and never ended; return how many there were."""
+    rows = connection.execute("SELECT at, who, via, what, digest, intent FROM audit_begun ORDER BY number").fetchall()
+    if rows:
+        append(connection, [replace(Entry(*row), outcome=INTERRUPTED) for row in rows])
+        connection.execute("DELETE FROM audit_begun")
+    return len(rows)
+
+
+def entries(connection: sqlite3.Connection, since: float, until: float, limit: int) -> tuple[Kept, ...]:
+    """The newest entries of that time (Unix seconds), oldest first."""
+    rows = connection.execute(
+        f"{_SELECT} WHERE at >= ? AND at <= ? ORDER BY number DESC LIMIT ?", (since, until, limit)
+    ).fetchall()
+    return tuple(_read(row) for row in reversed(rows))
+
+
+def breaks(connection: sqlite3.Connection) -> tuple[Break, ...]:
+    """Say where the chain does not hold."""
+    rows = connection.execute(f"{_SELECT} ORDER BY number")
+    return tuple(verify(_end(connection, "anchor"), (_read(row) for row in rows), _end(connection, "newest")))
+
+
+def newest(connection: sqlite3.Connection) -> Anchor:
+    """Number and mark of the newest entry, as noted beside the chain."""
+    return _end(connection, "newest")
+
+
+def carry_over(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
+    """Put the entries that memory kept for a while at the end of the disk's chain."""
+    append(target, (_read(row).entry for row in source.execute(f"{_SELECT} ORDER BY number")))
+
+
+def _forget(connection: sqlite3.Connection, newest_number: int) -> None:
+    """Keep only so many; the mark of the last one forgotten is where the chain begins from then on."""
+    last = newest_number - KEPT
+    row = connection.execute("SELECT mark FROM audit WHERE number = ?", (last,)).fetchone() if last > 0 else None
+    if row is not None:
+        connection.execute("DELETE FROM audit WHERE number <= ?", (last,))
+        _set_end(connection, "anchor", Anchor(last, str(row[0])))
+
+
+def _end(connection: sqlite3.Connection, name: str) -> Anchor:
+    row = connection.execute("SELECT number, mark FROM audit_ends WHERE name = ?", (name,)).fetchone()
+    return Anchor(0, START) if row is None else Anchor(int(row[0]), str(row[1]))
+
+
+def _set_end(connection: sqlite3.Connection, name: str, end_: Anchor) -> None:
+    connection.execute("INSERT OR REPLACE INTO audit_ends VALUES (?, ?, ?)", (name, end_.number, end_.mark))
+
+
+def _written(steps: tuple[str, ...]) -> str:
+    return json.dumps(steps, ensure_ascii=False)
+
+
+def _read(row: tuple[int, float, str, str, str, str, str, str, str, str, str]) -> Kept:
+    number, at, who, via, what, digest, intent, steps, outcome, answer, its_mark = row
+    try:
+        said = tuple(str(step) for step in json.loads(steps))
+    except (ValueError, TypeError):  # an edited row: its mark will not fit, and it is still to be shown
+        said = (steps,)
+    entry = Entry(at, who, via, what, digest, intent, said, outcome, answer)
+    return Kept(number, entry, its_mark)
