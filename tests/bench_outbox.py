@@ -24,6 +24,7 @@ from gantry_agent.store import Store
 Figures = dict[str, float]
 
 RECORDS, ROUNDS, PUTS = 300, 5, 500
+DRAIN_S = 30.0  # a third of a second is usual
 BODY = json.dumps(
     {"gantryId": "G000211001002110010", "cabinetStatus": {"fill": "正常" * 560}}, ensure_ascii=False
 ).encode()
@@ -77,7 +78,8 @@ async def drain(url: str, folder: Path) -> float:
         uplink = Uplink(store, lambda _: url, "123456", on_verdict=count, pace=Pace(spacing_s=0.0))
         began = time.perf_counter()
         task = asyncio.create_task(uplink.run("cabinet"))
-        await empty.wait()
+        async with asyncio.timeout(DRAIN_S):
+            await empty.wait()
         took = time.perf_counter() - began
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -6,9 +6,11 @@ import json
 import socket
 import threading
 import time
+import weakref
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Self
 
 from support import AUTH, GANTRY, Process, python
 
@@ -36,11 +38,20 @@ def light_site(
     return path
 
 
+def hold(port: int) -> socket.socket:
+    """Keep a port from others while nobody listens on it; whoever listens meanwhile must set SO_REUSEADDR too."""
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", port))
+    return holder
+
+
 class CountingCloud:
     """Takes every upload with 1000 while it is up, and counts bodies; its port stays its own while it is down."""
 
     def __init__(self, port: int) -> None:
         self.port = port
+        weakref.finalize(self, hold(port).close)
         self.bodies: Counter[str] = Counter()
         self.came: list[tuple[float, str, dict]] = []
         self._server: ThreadingHTTPServer | None = None
@@ -101,6 +112,71 @@ class CountingCloud:
     @property
     def doubled(self) -> int:
         return sum(count - 1 for count in self.bodies.values())
+
+
+class Link:
+    """A way to the cloud that can be cut, as a context manager: it refuses then, or swallows all that is sent."""
+
+    def __init__(self, port: int) -> None:
+        self.port, self.target = port, 0
+        weakref.finalize(self, hold(port).close)
+        self._listener: socket.socket | None = None
+        self._swallows = False
+        self._sockets: list[socket.socket] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._swallows = False
+        self.down()
+
+    def up(self) -> None:
+        if self._swallows:
+            self.down()  # what was swallowed never arrives
+        self._swallows = False
+        self._listen()
+
+    def down(self, *, swallow: bool = False) -> None:
+        self._swallows = swallow
+        if swallow:
+            return  # connections stay, and nothing goes through
+        if self._listener:
+            with contextlib.suppress(OSError):
+                self._listener.shutdown(socket.SHUT_RDWR)  # or the thread that waits on it would keep it listening
+            self._listener.close()
+            self._listener = None
+        for each in self._sockets:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+        self._sockets.clear()
+
+    def _listen(self) -> None:
+        if self._listener is None:
+            self._listener = socket.create_server(("127.0.0.1", self.port))
+            threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = listener.accept()
+                self._sockets.append(near)
+                if self._swallows:
+                    continue
+                far = socket.create_connection(("127.0.0.1", self.target), 5)
+                far.settimeout(None)
+                self._sockets.append(far)
+                for one, other in ((near, far), (far, near)):
+                    threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
+
+    def _carry(self, one: socket.socket, other: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := one.recv(65536):
+                if not self._swallows:
+                    other.sendall(data)
+        with contextlib.suppress(OSError):
+            other.shutdown(socket.SHUT_RDWR)
 
 
 def agent(site: Path, **env: str) -> Process:

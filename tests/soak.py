@@ -18,8 +18,10 @@ PARTS: dict[str, tuple[str, ...]] = {
     "events": ("soak_events.py",),
     "kills": ("soak_ledger.py", "kills"),
     "damages": ("soak_ledger.py", "damages"),
+    "salvage": ("soak_ledger.py", "salvage"),
     "clocks": ("soak_ledger.py", "clocks"),
     "link": ("soak_ledger.py", "link"),
+    "agent-link": ("soak_ledger.py", "agent-link"),
 }
 
 

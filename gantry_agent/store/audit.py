@@ -19,8 +19,8 @@ INTERRUPTED: Final = "interrupted: the agent stopped or lost power meanwhile"
 _SELECT: Final = "SELECT number, at, who, via, what, digest, intent, steps, outcome, answer, mark FROM audit"
 
 
-def append(connection: sqlite3.Connection, entries: Iterable[Entry]) -> Anchor:
-    """Put entries at the end of the chain; return number and mark of the newest."""
+def append(connection: sqlite3.Connection, entries: Iterable[Entry], most: int = KEPT) -> Anchor:
+    """Put entries at the end of the chain, forgetting the oldest; return number and mark of the newest."""
     newest = _end(connection, "newest")
     for entry in entries:
         number = newest.number + 1
@@ -31,7 +31,7 @@ def append(connection: sqlite3.Connection, entries: Iterable[Entry]) -> Anchor:
             (number, *said, entry.outcome, entry.answer, newest.mark),
         )
     _set_end(connection, "newest", newest)
-    _forget(connection, newest.number)
+    _forget(connection, newest.number - most)
     return newest
 
 
@@ -83,9 +83,8 @@ def carry_over(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
     append(target, (_read(row).entry for row in source.execute(f"{_SELECT} ORDER BY number")))
 
 
-def _forget(connection: sqlite3.Connection, newest_number: int) -> None:
-    """Keep only so many; the mark of the last one forgotten is where the chain begins from then on."""
-    last = newest_number - KEPT
+def _forget(connection: sqlite3.Connection, last: int) -> None:
+    """Forget the entries up to `last`; its mark is where the chain begins from then on."""
     row = connection.execute("SELECT mark FROM audit WHERE number = ?", (last,)).fetchone() if last > 0 else None
     if row is not None:
         connection.execute("DELETE FROM audit WHERE number <= ?", (last,))

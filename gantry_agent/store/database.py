@@ -22,6 +22,7 @@ from typing import Final, Self, TypeVar
 
 from gantry_agent.model import AgentError
 from gantry_agent.store import files
+from gantry_agent.store.ruin import damage, new
 from gantry_agent.store.salvage import Salvage
 from gantry_agent.store.standin import StandIn
 
@@ -35,6 +36,7 @@ BUSY_MS: Final = 5000  # the command line holds the file for milliseconds
 SIGNATURE: Final = 0x47410000  # "GA", and the version
 UNSIGNED: Final = 2  # up to this version files had no signature
 FIRST_S, SLICE_S, LAST_S = 1.0, 0.25, 2.0  # for carrying over at once, between other work, and when it is closed
+_SCHEMA: Final = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name"
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _DISK = frozenset(
     {
@@ -111,6 +113,12 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             via TEXT NOT NULL, what TEXT NOT NULL, digest TEXT NOT NULL, intent TEXT NOT NULL)""",
         "CREATE TABLE audit_ends (name TEXT PRIMARY KEY, number INTEGER NOT NULL, mark TEXT NOT NULL) WITHOUT ROWID",
     ),
+    (
+        """CREATE TABLE cards (list TEXT NOT NULL, place INTEGER NOT NULL, card TEXT NOT NULL, expires TEXT NOT NULL,
+            PRIMARY KEY (list, place)) WITHOUT ROWID""",
+        """CREATE TABLE card_list (one INTEGER PRIMARY KEY CHECK (one = 1), list TEXT NOT NULL, count INTEGER NOT NULL,
+            at REAL NOT NULL)""",
+    ),
 )
 
 
@@ -159,6 +167,13 @@ class Database:
         """
         return await self._on_thread(lambda: self._transaction(work))
 
+    async def checkpoint(self) -> bool:
+        """Put what is only in the log into the file itself, for a power cut that is about to be ordered.
+
+        Every transaction is safe before that; this spares the next start its recovery. False if it cannot be done now.
+        """
+        return await self._on_thread(self._checkpoint)
+
     async def _on_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
@@ -180,6 +195,16 @@ class Database:
             self._fall_back(fault)
         assert self._stand_in is not None
         return self._stand_in.run(work)
+
+    def _checkpoint(self) -> bool:
+        if self._connection is None or self._stand_in is not None:
+            return False
+        try:
+            (busy, *_) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.Error as fault:
+            log.warning("cannot write out the log of %s: %s", self.path, fault)
+            return False
+        return not busy
 
     def _on_file(self, work: Work[T]) -> T:
         self._stay()
@@ -342,9 +367,11 @@ class Database:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA wal_autocheckpoint = 256")
         connection.execute("PRAGMA journal_size_limit = 4194304")
-        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        # quick_check does not see an index that lost a row, which would never have its turn; 93 MB take 0.07 s instead
+        # of 0.02 s.
+        (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
         if verdict != "ok":
-            raise _damage(verdict)
+            raise damage(verdict)
         self._migrate(connection)
         found = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'records'").fetchone()
         self._last_number = found[0] if found else 0
@@ -354,7 +381,7 @@ class Database:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         (signature,) = connection.execute("PRAGMA application_id").fetchone()
         if signature != SIGNATURE + version and not (signature == 0 and 0 <= version <= UNSIGNED):
-            raise _damage(f"its schema has version {version}, its signature is {signature:#x}")
+            raise damage(f"its schema has version {version}, its signature is {signature:#x}")
         if version > len(MIGRATIONS):
             raise StoreFault(
                 f"cannot use {self.path}: it was written by a newer version"
@@ -367,6 +394,9 @@ class Database:
             connection.execute(f"PRAGMA user_version = {number}")
             connection.execute(f"PRAGMA application_id = {SIGNATURE + number}")
             connection.execute("COMMIT")
+        with contextlib.closing(new(MIGRATIONS)) as model:  # a flipped bit may rename a column
+            if connection.execute(_SCHEMA).fetchall() != model.execute(_SCHEMA).fetchall():
+                raise damage("its schema is not the one that was written")
 
     def _end(self) -> None:
         if (stand_in := self._stand_in) is not None:
@@ -389,12 +419,6 @@ class Database:
             with contextlib.suppress(sqlite3.Error):  # a disk that is full cannot take the last checkpoint
                 self._connection.close()
             self._connection = None
-
-
-def _damage(said: str) -> sqlite3.DatabaseError:
-    damage = sqlite3.DatabaseError(said)
-    damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-    return damage
 
 
 def _is_damage(fault: Exception) -> bool:

@@ -8,10 +8,9 @@ import json
 import sqlite3
 from typing import Final
 
-from gantry_agent.core.ledger import KILLED, POWER, Books, Mark, Schedule, Span, Stretch
+from gantry_agent.core.ledger import DAMAGED, KILLED, POWER, Books, Mark, Schedule, Span, Stretch
 from gantry_agent.model import Due
 
-DAMAGED: Final = "database damaged"  # cause of a gap: what was written down about these ticks cannot be read
 KEPT: Final = {"accounts": 20_000, "stretches": 5_000, "marks": 5_000}
 
 
@@ -64,6 +63,19 @@ def end(connection: sqlite3.Connection, at: float, ended: str) -> None:
 def mark(connection: sqlite3.Connection, from_at: float, until_at: float, cause: str) -> None:
     connection.execute("INSERT INTO marks (from_at, until_at, cause) VALUES (?, ?, ?)", (from_at, until_at, cause))
     _keep(connection, "marks", "number")
+
+
+def distrust(connection: sqlite3.Connection, at: float) -> None:
+    """Drop what makes no sense of rows from a damaged database, and let the damage explain what is missing."""
+    connection.execute("DELETE FROM accounts WHERE interval_s <= 0 OR first < 0 OR last < first")
+    connection.execute("UPDATE stretches SET seen_at = min(seen_at, ?)", (at,))
+    for number, began, seen_at, series in connection.execute(
+        "SELECT number, began_at, seen_at, series FROM stretches"
+    ).fetchall():
+        every = [times[0] for times in _schedule(series).values()]
+        if not (0 <= began <= seen_at and all(isinstance(every_s, int) and every_s > 0 for every_s in every)):
+            connection.execute("DELETE FROM stretches WHERE number = ?", (number,))
+    mark(connection, 0.0, at, DAMAGED)
 
 
 def books(connection: sqlite3.Connection) -> Books:

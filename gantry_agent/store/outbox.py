@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from gantry_agent.model import Channel, Record
+from gantry_agent.store.ruin import damage
 
 log = logging.getLogger(__name__)
 
@@ -308,6 +309,8 @@ def _pick(connection: sqlite3.Connection, turn: str, channel: Channel, skip: Col
         row = connection.execute(
             "SELECT channel, cabinet, urgent, taken_at, body, number, crc FROM records WHERE number = ?", found
         ).fetchone()
+        if row is None:
+            raise damage(f"record {found[0]} is in an index and not in its table")
         if row[6] is None or row[6] == zlib.crc32(row[4]):
             return _from_row(row[:6])
         log.error("record %d is damaged on the disk; it is set aside", row[5])

@@ -1,14 +1,16 @@
 """A damaged database file, read as far as it can be. It is never written, and nothing in it is trusted.
 
 A flipped byte in one page costs SQLite every row behind that page, in whatever order they are asked for. So rows are
-listed from both ends and by every index, and read one by one. Where even the header or the schema is damaged, a copy
-is read whose header, or whole schema, is taken from a new database made by the same statements: these lay their tables
-out in the same order every time. What the rows mean is `salvage`'s.
+listed from both ends and by every index, and read one by one; those that an index knows and no b-tree leads to are
+looked for page by page (`leaves`). Where even the header or the schema is damaged, a copy is read whose header, or
+whole schema, is taken from a new database made by the same statements: these lay their tables out in the same order
+every time. What the rows mean is `salvage`'s.
 """
 
 import contextlib
 import math
 import os
+import re
 import shutil
 import sqlite3
 import time
@@ -16,6 +18,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from gantry_agent.store.leaves import Leaves, Place
 
 WAYS: Final = range(3)  # as it is; a copy with a new header; one with a new schema
 COPY: Final = ".salvage"  # suffix of the copy that is mended to be read
@@ -31,6 +35,8 @@ PROGRESS_STEPS: Final = 100_000  # of SQLite's machine between looks at the cloc
 
 Statements = Sequence[Sequence[str]]
 Row = tuple[Any, ...]
+Table = tuple[str, tuple[str, ...]]  # name, columns
+Columns = dict[str, tuple[str, ...]]  # by table
 
 
 @dataclass(slots=True)
@@ -59,27 +65,28 @@ class Ruin:
     def __init__(self, file: Path, schema: Statements) -> None:
         self._copy = file.with_name(file.name + COPY)
         self._until, self._last = math.inf, time.monotonic() + ALL_S
-        self._connection, self.tables = self._best(file, schema)
-        self.expected = _expected(self._connection, schema)
+        self._connection, self.columns, self.expected = self._best(file, schema)
+        self._leaves = Leaves(file)
+        self._places: dict[int, list[Place]] = {}
         self._connection.set_progress_handler(lambda: time.monotonic() > self._until, PROGRESS_STEPS)
 
     def close(self) -> None:
         self._connection.close()
+        self._leaves.close()
         for suffix in ("", "-wal", "-shm"):
             self._copy.with_name(self._copy.name + suffix).unlink(missing_ok=True)
 
-    def _best(self, file: Path, schema: Statements) -> tuple[sqlite3.Connection, frozenset[str]]:
+    def _best(self, file: Path, schema: Statements) -> tuple[sqlite3.Connection, Columns, Columns]:
         """Open the file in the first way that shows all its tables, else in the one that shows most."""
-        found: list[frozenset[str]] = []
-        for way in WAYS:
-            connection = self._open(file, schema, way)
-            tables = _tables(connection, schema)
-            if tables >= _expected(connection, schema):
-                return connection, tables
+        found: list[int] = []
+        for way in (*WAYS, None):
+            connection = self._open(file, schema, max(WAYS, key=found.__getitem__) if way is None else way)
+            tables, expected = _tables(connection), _expected(connection, schema)
+            if way is None or tables >= expected:
+                return connection, dict(tables), dict(expected)
             connection.close()
-            found.append(tables)
-        best = max(WAYS, key=lambda way: len(found[way]))
-        return self._open(file, schema, best), found[best]
+            found.append(len(tables & expected))
+        raise AssertionError("the last way is always taken")
 
     def _open(self, file: Path, schema: Statements, way: int) -> sqlite3.Connection:
         if way > WAYS[0]:
@@ -96,7 +103,8 @@ class Ruin:
         with contextlib.suppress(FileNotFoundError):
             shutil.copyfile(file.with_name(file.name + "-wal"), self._copy.with_name(self._copy.name + "-wal"))
         shutil.copyfile(file, self._copy)
-        template = _template(schema)
+        with contextlib.closing(new(schema)) as model:
+            template = model.serialize()
         page = int.from_bytes(template[16:18])
         header = bytearray(template[:HEADER])
         header[18:20] = WAL_MODE
@@ -133,11 +141,6 @@ class Ruin:
             whole = False
         return list(sound.values()), whole
 
-    def columns(self, table: str) -> set[str]:
-        with contextlib.suppress(sqlite3.Error, UnicodeDecodeError):
-            return {row[1].decode() for row in self._connection.execute(f"PRAGMA table_info({table})")}
-        return set()
-
     def numbers(self) -> dict[int, Trace]:
         """List the records that there are, by whatever still tells, and what the indexes know of each."""
         traces: dict[int, Trace] = {}
@@ -157,10 +160,31 @@ class Ruin:
                     traces.setdefault(_number(number), Trace()).taken_at = _typed("REAL", taken_at)
         for number in self._walk():
             traces.setdefault(number, Trace()).has_row = True
+        hidden = {number for number in traces if not self._leads_to(number)}
+        for number, place in self._leaves.find(hidden, self._last + ALL_S) if hidden else ():
+            self._places.setdefault(number, []).append(place)
         return traces
 
+    def _leads_to(self, number: int) -> bool:
+        """Tell whether the table's b-tree leads to a row, which is more than that a walk comes by it."""
+        self._until = min(self._last, time.monotonic() + LISTING_S)
+        try:
+            query = "SELECT 1 FROM records NOT INDEXED WHERE number = ?"
+            return self._connection.execute(query, (number,)).fetchone() is not None
+        except sqlite3.Error:
+            return False
+
+    def hidden(self, number: int) -> Iterator[dict[str, Any]]:
+        """Give what pages say of a record that no b-tree leads to, the latest first."""
+        for place in reversed(self._places.get(number, ())):
+            if (values := self._leaves.row(place)) is not None:
+                names = self.columns["records"]
+                yield dict(zip(names, (number, *values[1:]), strict=False))
+
     def record(self, number: int, columns: Iterable[str]) -> Row | None:
-        """Read one record; None if there is none. Raises Unreadable. Bytes and texts are bytes."""
+        """Read one record; None if no b-tree leads to it. Raises Unreadable. Texts are bytes."""
+        if number in self._places:
+            return None
         self._until = time.monotonic() + LISTING_S
         query = f"SELECT {', '.join(columns)} FROM records NOT INDEXED WHERE number = ?"  # noqa: S608
         try:
@@ -233,13 +257,20 @@ def _number(value: Any) -> int:
     raise Unreadable("no number of a record")
 
 
-def _template(schema: Statements) -> bytes:
-    """Make the bytes of a new, empty database."""
-    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-        for statements in schema:
-            for statement in statements:
-                connection.execute(statement)
-        return connection.serialize()
+def damage(said: str) -> sqlite3.DatabaseError:
+    """Make the fault that SQLite would raise, for damage that it does not see."""
+    fault = sqlite3.DatabaseError(said)
+    fault.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return fault
+
+
+def new(schema: Statements) -> sqlite3.Connection:
+    """Make a new, empty database in memory."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    for statements in schema:
+        for statement in statements:
+            connection.execute(statement)
+    return connection
 
 
 def _schema_pages(content: bytes, page: int) -> list[int]:
@@ -253,28 +284,27 @@ def _schema_pages(content: bytes, page: int) -> list[int]:
     return [1, *children]
 
 
-def _tables(connection: sqlite3.Connection, schema: Statements) -> frozenset[str]:
-    """Tell which tables can be asked for."""
-    return frozenset(table for table in _named(schema) if _compiles(connection, f"SELECT * FROM {table} LIMIT 0"))  # noqa: S608
-
-
-def _compiles(connection: sqlite3.Connection, query: str) -> bool:
-    try:
-        connection.execute(query).fetchone()
-    except (sqlite3.Error, UnicodeDecodeError):
-        return False
-    return True
-
-
-def _expected(connection: sqlite3.Connection, schema: Statements) -> frozenset[str]:
+def _expected(connection: sqlite3.Connection, schema: Statements) -> frozenset[Table]:
     """Tell which tables a file of its version has; one whose version cannot be told has them all."""
     try:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
     except sqlite3.Error:
         version = len(schema)
-    return _named(schema[:version] if 0 < version <= len(schema) else schema)
+    with contextlib.closing(new(schema[:version] if 0 < version <= len(schema) else schema)) as template:
+        template.text_factory = bytes
+        return _tables(template)
 
 
-def _named(schema: Statements) -> frozenset[str]:
-    words = (statement.split() for statements in schema for statement in statements)
-    return frozenset({"sqlite_sequence", *(each[2] for each in words if each[:2] == ["CREATE", "TABLE"])})
+def _tables(connection: sqlite3.Connection) -> frozenset[Table]:
+    """Tell which tables there are, and their columns."""
+    try:
+        names = [row[0].decode() for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return frozenset((name, _columns(connection, name)) for name in names)
+    except (sqlite3.Error, UnicodeDecodeError):
+        return frozenset()
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> tuple[str, ...]:
+    if not re.fullmatch(r"\w+", table):  # a flipped bit
+        return ()
+    return tuple(row[1].decode() for row in connection.execute(f"PRAGMA table_info({table})"))

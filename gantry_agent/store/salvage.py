@@ -7,6 +7,7 @@ not what was put is carried over set aside. What cannot be read is counted as lo
 be, the old tally tells.
 """
 
+import contextlib
 import json
 import logging
 import sqlite3
@@ -25,7 +26,6 @@ from gantry_agent.store.standin import MARGIN
 log = logging.getLogger(__name__)
 
 CAUSE: Final = "unreadable in a damaged database"
-LEDGER: Final = frozenset({"accounts", "stretches", "marks"})
 SMALL_S: Final = 5.0  # for all small tables together; those that were not reached are told as unread
 LATEST: Final = 4e9  # Unix seconds; a time beyond it is damage
 KEPT: Final = 100  # rows about salvages
@@ -69,10 +69,10 @@ class Salvage:
         """`newest` is the highest number of a record that its owner remembers, or 0."""
         self.file = file
         self._ruin = Ruin(file, schema)
-        traces = self._ruin.numbers() if "records" in self._ruin.tables else {}
+        traces = self._ruin.numbers() if "records" in self._ruin.columns else {}
         self._newest = self._highest(traces, newest)
         self._traces = {number: trace for number, trace in traces.items() if number <= self._newest}
-        self._there = self._ruin.columns("records")
+        self._there = self._ruin.columns.get("records", ())
         self._left: list[int] | None = None
         self.told = f"nothing was carried over of {file.name}"
         self._expected: Counter[Key] | None = None  # None: the tally does not tell
@@ -127,8 +127,7 @@ class Salvage:
             for table in (*_FIRST, *sorted(tables - {*_FIRST}))
             if time.monotonic() > until or not self._copy(connection, table)
         ]
-        if LEDGER & {*unread}:
-            ledger.mark(connection, 0.0, at, ledger.DAMAGED)
+        ledger.distrust(connection, at)
         self._expect(connection, known="tally" not in unread and "losses" not in unread)
         if self._expected is None:
             outbox.note_damage(connection, at)
@@ -144,7 +143,7 @@ class Salvage:
     def _copy(self, connection: sqlite3.Connection, table: str) -> bool:
         """Copy what is sound in a table; tell whether that is all of it. What is there already is newer."""
         info = connection.execute(f"PRAGMA table_info({table})").fetchall()
-        there = self._ruin.columns(table)
+        there = self._ruin.columns.get(table, ())
         types = {name: kind for _, name, kind, *_ in info if name in there}
         keys = [name for _, name, *_, key in sorted(info, key=lambda column: column[5]) if key] or ["rowid"]
         if not types:
@@ -193,7 +192,7 @@ class Salvage:
         trace = self._traces[number]
         try:
             row = self._ruin.record(number, [name if name in self._there else "NULL" for name in _COLUMNS])
-            if row is None and not trace.is_sure:
+            if row is None and (row := self._hidden(number, trace)) is None and not trace.is_sure:
                 return None  # only one index has it: it is that index which is damaged
             values = _sound(row)
         except Unreadable as fault:
@@ -211,6 +210,17 @@ class Salvage:
         if self._expected is not None:
             self._expected[channel, urgent] -= 1
         return True
+
+    def _hidden(self, number: int, trace: Trace) -> Row | None:
+        """Find a record in the pages. They also hold what is deleted: it must be what an index says, and whole."""
+        for found in self._ruin.hidden(number):
+            row = tuple(found.get(name) for name in _COLUMNS)
+            with contextlib.suppress(Unreadable):
+                number, channel, cabinet, urgent, taken_at, *_ = values = _sound(row)
+                by_turn = (channel, cabinet, urgent) == (trace.channel, trace.cabinet, trace.urgent)
+                if (by_turn or taken_at == trace.taken_at) and values[7] != outbox.DAMAGED and row[-1] is not None:
+                    return row
+        return None
 
     def _lose(self, connection: sqlite3.Connection, trace: Trace) -> bool | None:
         if not _is_sound(trace.channel, trace.cabinet, trace.urgent, trace.taken_at):

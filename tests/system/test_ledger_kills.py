@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -85,8 +86,11 @@ def test_an_agent_killed_again_and_again_explains_every_upload_that_was_due(tmp_
     finally:
         assert process.stop() == 0
         cloud.down()
+    delivered = int(re.search(r"delivered (\d+)", gaps)[1])
+    twice = sum(cloud.bodies.values()) - delivered  # two statuses of one second may be the same to the byte
+    print(f"{AGENT_KILLS} kills: {gaps.splitlines()[-1]}; {twice} delivered twice")
     assert outages.count("agent killed") >= 1
     assert "TCP" in outages
     assert gaps.splitlines()[0] == "0 unexplained"
     assert code == 0
-    assert cloud.doubled <= 2 * AGENT_KILLS  # one in flight per channel
+    assert 0 <= twice <= 2 * AGENT_KILLS  # one in flight per channel
