@@ -3,28 +3,34 @@
 `besiege` runs many lines at once, each a real `Line` on a pty or a TCP connection against a peer in this process that
 sends late, echoed, foreign, truncated, merged and bit-flipped frames, wrong units, functions and lengths, and garbage
 between frames. Every register says whose it is: its value is a hash of unit, function and address, xor the number of
-the request it answers (8 bits). So a value at a wrong point, or one of an older request, shows.
+the request it answers (8 bits). So a value at a wrong point, or one of an older request, shows. Answers and refusals
+are up to five seconds late, whatever becomes of those to newer questions. Questions are asked as the poller asks them:
+by preference what the line is ready for.
 
 What no RTU master can tell apart is not played: damage that keeps the CRC (up to three flipped bits never do), a sound
-answer of the right shape that nobody asked for, an answer later than the hold whose follower then never comes, and a
-line that echoes at times only. Frames are made with pymodbus's CRC, not with the agent's.
+answer of the right shape that a unit which is asked or owes one never gave, an answer later than `DOUBT_S`, and a line
+that echoes at times only. Frames are made with pymodbus's CRC, not with the agent's.
 """
 
 import asyncio
 import contextlib
+import math
 import os
 import pty
 import random
 import struct
 import tty
 import zlib
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from pymodbus.framer.rtu import FramerRTU
 
 from gantry_agent.field.bus import Link, open_link
+from gantry_agent.field.bus.debts import DOUBT_S
+from gantry_agent.field.framing import modbus
 from gantry_agent.field.request import ReadBits, ReadRegisters, Timing, WriteBit, WriteRegisters
 from gantry_agent.model import BadReply, Bus, DeviceRefused, NoReply
 
@@ -34,7 +40,10 @@ BAUDRATE = 921600
 UNITS = (1, 2, 3, 4)
 CALM = 3  # sound transactions between two sieges; the last must be answered, and the second is counted
 SIEGE = (3, 12)
-STALE = 8  # requests: an answer of the right point that old is stale, not astray
+LATEST_S = 2 * RESPONSE_S + DOUBT_S - 0.1  # after the question, with some time to get there
+STALE_S = 2 * (2 * RESPONSE_S + DOUBT_S)  # an answer of the right point that old is stale, not astray
+STALE = 8  # the same in requests, where answers are numbered
+CAMPAIGN = 4  # sieges while an answer is still to come; then it is waited for
 
 
 def crc(body: bytes) -> bytes:
@@ -61,18 +70,17 @@ def answer(request: bytes, number: int) -> bytes:
     return request[:6]
 
 
-def is_right(asked: ReadRegisters | ReadBits, reply: tuple[int, ...], number: int) -> tuple[bool, bool]:
-    """Tell whether a reply is of the point that was asked for, and whether it is this request's own."""
+def is_right(asked: ReadRegisters | ReadBits, reply: tuple[int, ...], numbers: Iterable[int]) -> tuple[bool, bool]:
+    """Tell whether a reply is of the point that was asked for, and whether it is of the first of these requests."""
     unit, function, address = asked.unit, asked.function, asked.address
-    for back in range(STALE):
+    for n, number in enumerate(numbers):
         if isinstance(asked, ReadRegisters):
-            right = tuple(value(unit, function, address + n, number - back) for n in range(asked.count))
+            right = tuple(value(unit, function, address + at, number) for at in range(asked.count))
         else:
-            request = struct.pack(">BBHH", unit, function, address, asked.count)
-            body = answer(request, number - back)[3:]
+            body = answer(struct.pack(">BBHH", unit, function, address, asked.count), number)[3:]
             right = tuple((body[bit // 8] >> bit % 8) & 1 for bit in range(asked.count))
         if reply == right:
-            return True, back == 0
+            return True, n == 0
     return False, False
 
 
@@ -96,6 +104,14 @@ class Tally:
 # --- the peer -------------------------------------------------------------------------------------------------------
 
 
+class Said(NamedTuple):
+    """How a request was answered, sooner or later."""
+
+    number: int
+    at: float
+    what: str  # 'good', 'refused' or 'lost'
+
+
 class Peer:
     """The far end of one line: answers, but rarely only that."""
 
@@ -104,10 +120,10 @@ class Peer:
         self.write: Callable[[bytes], object] = lambda _: None
         self.number = 0
         self.heard_at = 0.0
-        self.obeyed = False  # the latest request, if it was a write, was answered
+        self.said: dict[bytes, deque[Said]] = {}  # by request, the latest first
+        self.coming: Counter[tuple[bytes, int]] = Counter()  # requests whose answers are on their way, and their size
         self.besieging = 0
         self._pending: set[asyncio.TimerHandle] = set()
-        self._careful_until = 0.0
         self._received = b""
 
     @property
@@ -142,6 +158,15 @@ class Peer:
         timer = loop.call_later(max(delay_s, 0.0), deliver)
         self._pending.add(timer)
 
+    def send_late(
+        self, request: bytes, good: bytes, data: bytes, least_s: float = RESPONSE_S, most_s: float = LATEST_S
+    ) -> None:
+        """Send what is late: rather soon than at the last moment, when fewer questions are left to be hurt."""
+        late_s = math.exp(self.fate.uniform(math.log(least_s), math.log(most_s)))
+        self.coming[request, len(good)] += 1
+        self.send(late_s, data, 1)
+        asyncio.get_running_loop().call_later(late_s + STALL_S, self.coming.subtract, [(request, len(good))])
+
     def _write(self, data: bytes) -> None:
         with contextlib.suppress(OSError):
             self.write(data)
@@ -151,22 +176,35 @@ class Peer:
             timer.cancel()
         self._pending.clear()
 
+    def note(self, request: bytes, what: str) -> None:
+        """Remember how a request is answered."""
+        now = asyncio.get_running_loop().time()
+        said = self.said.setdefault(request, deque())
+        said.appendleft(Said(self.number, now, what))
+        while now - said[-1].at > STALE_S:
+            said.pop()
+
+    def recent(self, request: bytes, what: str) -> list[int]:
+        """Give the numbers of the latest askings of this very request that were answered so, the latest first."""
+        now = asyncio.get_running_loop().time()
+        return [one.number for one in self.said.get(request, ()) if one.what == what and now - one.at <= STALE_S]
+
     def _play(self, request: bytes) -> None:
         fate, good = self.fate, framed(answer(request[:-2], self.number))
-        self.obeyed = True
-        loop = asyncio.get_running_loop()
         if not self.besieging:
+            self.note(request, "good")
             self.send(0.0, good)
             return
         self.besieging -= 1
-        if loop.time() < self._careful_until:
-            self.send(0.0, good)
-            return
-        kind = fate.choice(PLAYS)
+        hurtful = self._pending and fate.random() < 0.5  # a late answer does harm when the newer one does not come
+        kind = fate.choice(LOSSES if hurtful else PLAYS)
         self.tally.kinds[kind] += 1
+        self.note(request, {"instead": "lost", "silent": "lost"}.get(kind, "refused" if "refused" in kind else "good"))
+        refusal = framed(bytes((request[0], request[1] | 0x80, 2)))
         match kind:
             case "noisy":
-                before, after = self.noise(request, good), self.noise(request, good)
+                before = self.noise(request, good)
+                after = self.noise(request, good, NOBODYS)  # its end may come when the next question has been asked
                 self.send(0.0, before[0] + good + after[0], before[1] + after[1])
             case "pieces":
                 before, count = self.noise(request, good)
@@ -174,29 +212,24 @@ class Peer:
                 self.send(0.0, before + good[:cut], count)
                 self.send(fate.uniform(0.001, 0.2 * RESPONSE_S), good[cut:])
             case "instead":
-                self.obeyed = False
                 spoilt, count = self.noise(request, good)
                 self.send(0.0, spoilt, count)
             case "late":
-                self.obeyed = False
                 before, count = self.noise(request, good)
                 self.send(0.0, before, count)
-                self.send(fate.uniform(1.05, 1.7) * RESPONSE_S, good, 1)
-            case "very late":  # and what follows is prompt, for as long as it may still come
-                self.obeyed = False
-                late_s = fate.uniform(2.5, 5.0) * RESPONSE_S
-                self._careful_until = loop.time() + late_s + 3 * RESPONSE_S
-                self.send(late_s, good, 1)
+                self.send_late(request, good, good, 1.05 * RESPONSE_S, 1.95 * RESPONSE_S)
+            case "very late":
+                self.send_late(request, good, good)
+            case "refused very late":
+                self.send_late(request, good, refusal)
             case "babble":
                 self.send(0.0, good)
                 for _ in range(fate.randrange(1, 6)):
                     spoilt, count = self.noise(request, good, NOBODYS)
                     self.send(fate.uniform(0.0, 0.5 * RESPONSE_S), spoilt, count)
             case "refused":
-                self.obeyed = False
-                self.send(0.0, framed(bytes((request[0], request[1] | 0x80, 4))))
+                self.send(0.0, refusal)
             case _:
-                self.obeyed = False
                 self.tally.hostile += 1
 
     def noise(self, request: bytes, good: bytes, kinds: "tuple[Noise, ...] | None" = None) -> tuple[bytes, int]:
@@ -204,14 +237,16 @@ class Peer:
         count = self.fate.randrange(1, 6)
         while True:
             burst = b"".join(self.fate.choice(kinds or NOISES)(self.fate, request, good) for _ in range(count))
-            if not happens_to_answer(burst + good[:-1], request, len(good)):
+            to_come = [(one, size) for one, size in self.coming.elements() if happens_to_answer(burst, one, size)]
+            if not to_come and not happens_to_answer(burst + good[:-1], request, len(good)):
                 return burst, count
 
 
 PLAYS = (
     *("noisy",) * 14, *("pieces",) * 4, *("babble",) * 6, *("instead",) * 3, *("late",) * 2,
-    "very late", "refused", "silent",
+    *("very late",) * 2, "refused", "refused very late", "silent",
 )  # fmt: skip
+LOSSES = ("instead", "silent", "very late")
 Noise = Callable[[random.Random, bytes, bytes], bytes]
 
 
@@ -287,14 +322,34 @@ def question(fate: random.Random) -> ReadRegisters | ReadBits | WriteBit | Write
             return ReadRegisters(unit, fate.choice((3, 4)), address, fate.choice((2, 4)))
 
 
+Question = ReadRegisters | ReadBits | WriteBit | WriteRegisters
+
+
+def choose(line: Link, fate: random.Random, latest: Question) -> Question:
+    """Choose as the poller does, by what the line is ready for; at times ask again, at times wait whatever it takes."""
+    if fate.random() < 0.2 and line.held_s(latest) < 2 * RESPONSE_S:
+        return latest
+    for _ in range(8):
+        asked = question(fate)
+        if fate.random() < 0.5 and isinstance(latest, ReadRegisters | ReadBits):
+            asked = replace(latest, address=asked.address)  # its answer looks like the latest
+        if line.held_s(asked) < 2 * RESPONSE_S or fate.random() < 0.002:
+            break
+    return asked
+
+
 async def siege(line: Link, peer: Peer, tally: Tally, fate: random.Random, until: Callable[[], bool]) -> None:
     """Ask on one line until told to stop, in sieges with calm between them."""
-    calm = 0
+    calm = sieges = 0
+    asked = question(fate)
     while not until():
-        if calm >= CALM:
+        if calm >= CALM or (not peer.besieging and 0 < sieges < CAMPAIGN and fate.random() < 0.1):
+            sieges = 1 if calm >= CALM or not sieges else sieges + 1
             calm, peer.besieging = 0, fate.randrange(*SIEGE)
+        elif not peer.calm and not peer.besieging:
+            await asyncio.sleep(0.01)  # for what is very late
         calm = calm + 1 if peer.calm else 0
-        asked = question(fate)
+        asked = choose(line, fate, asked)
         tally.asked += 1
         failed = await judge(line, peer, tally, asked)
         if not failed or calm < 2:
@@ -314,20 +369,24 @@ def stood_still(line: Link, peer: Peer, tally: Tally) -> bool:
     return peer.heard_at - sent_at > STALL_S or peer.heard_at < sent_at or now - tally.stalled_at < 3 * RESPONSE_S
 
 
-async def judge(line: Link, peer: Peer, tally: Tally, asked) -> str:
+async def judge(line: Link, peer: Peer, tally: Tally, asked: Question) -> str:
     """Ask one thing and check what is said; why it failed, if it did."""
+    request = framed(bytes((asked.unit,)) + modbus.encode(asked))
     try:
         reply = await line.transact(asked, Timing(RESPONSE_S, 0.0))
-    except DeviceRefused:
+    except DeviceRefused as e:
+        if not peer.recent(request, "refused"):
+            tally.astray.append(f"{asked} was refused ({e}), request {peer.number}")
         return ""
     except (NoReply, BadReply) as e:
         return str(e)
     tally.answered += 1
+    numbers = peer.recent(request, "good")
+    right, fresh = bool(numbers), numbers[:1] == [peer.number]
     if isinstance(asked, ReadRegisters | ReadBits):
-        right, fresh = is_right(asked, reply, peer.number)
-        tally.stale += right and not fresh
-    else:
-        right = peer.obeyed
+        right, fresh = is_right(asked, reply, numbers)
+        fresh = fresh and numbers[0] == peer.number
+    tally.stale += right and not fresh
     if not right:
         tally.astray.append(f"{asked} was answered {reply}, request {peer.number}")
     return ""

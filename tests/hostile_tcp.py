@@ -10,7 +10,7 @@ import random
 import struct
 from collections.abc import Callable
 
-from hostile import UNITS, Tally, answer, is_right
+from hostile import STALE, UNITS, Tally, answer, is_right
 
 from gantry_agent.field.bus import Link, open_link
 from gantry_agent.field.request import ReadBits, ReadRegisters, Timing
@@ -124,7 +124,7 @@ async def siege(link: Link, device: Device, tally: Tally, fate: random.Random, u
                 await asyncio.sleep(0.05)
             continue
         tally.answered += 1
-        right, fresh = is_right(asked, reply, device.number)
+        right, fresh = is_right(asked, reply, [device.number - back for back in range(STALE)])
         if not (right and fresh):  # here there is no excuse for a stale one: answers are numbered
             tally.astray.append(f"{asked} was answered {reply}, request {device.number}")
 

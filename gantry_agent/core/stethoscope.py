@@ -35,11 +35,12 @@ class Ending(StrEnum):
     FOREIGN = "foreign"  # a sound frame of another unit or function
     TWOFOLD = "twofold"  # two answers
     BAD = "bad"
+    LOST = "lost"  # the connection or port went away before an answer
 
 
 WORKING = frozenset({Ending.GOOD, Ending.ECHOED, Ending.NOISY, Ending.REFUSED})
 HUSHED = frozenset({Ending.SILENT, Ending.ECHO_ONLY})
-BROKEN = frozenset(Ending) - WORKING - HUSHED - {Ending.GATEWAY}
+BROKEN = frozenset(Ending) - WORKING - HUSHED - {Ending.GATEWAY, Ending.LOST}
 
 
 class Stray(StrEnum):

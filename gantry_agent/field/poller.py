@@ -15,16 +15,17 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from gantry_agent.field import codec, derive, plan
+from gantry_agent.field import codec, derive, plan, plan_writes
 from gantry_agent.field.aside import PATIENCE_S, Asides, Exchange
 from gantry_agent.field.bus import Link
 from gantry_agent.field.bus.journal import Journal
 from gantry_agent.field.framing import megatec, ydt1363
 from gantry_agent.field.load import Change, Gauge, Load, gauge
+from gantry_agent.field.parts import Parts, askable
 from gantry_agent.field.product import Profile
 from gantry_agent.field.request import Block, Reply, Request, Timing
 from gantry_agent.field.rota import Rota, Turn
-from gantry_agent.field.unit import RELOCATE_S, Lanes, Unit, begin, keep_earlier
+from gantry_agent.field.unit import RELOCATE_S, Lanes, Unit, begin, keep_earlier, watched
 from gantry_agent.model import (
     Answered,
     BadReply,
@@ -87,6 +88,13 @@ class Poller:
     def load(self) -> Load:
         """Tell how the bus keeps up with what is asked of it."""
         return self._gauge.load
+
+    def located(self, device: str) -> plan.Located:
+        """Tell which rows of a device's tables were found, for who wants to write to one."""
+        for unit in self._units:
+            if unit.device.key == device:
+                return plan.Located(unit.rows, unit.known_by)
+        return plan.NOWHERE
 
     def relearn(self, device: str) -> None:
         """Ask a device again for what it has refused: somebody knows that it has changed."""
@@ -156,17 +164,18 @@ class Poller:
             raise
 
     async def _step(self) -> None:
-        if self._orders:
-            await self._serve(self._next_order())
-            return
         now = time.monotonic()
+        order_at = self._order_at(now)
+        if order_at <= now:
+            await self._serve(self._orders.popleft())
+            return
         for change in self._gauge.roll(now):
             self._tell(change)
         for unit in self._units:
             if unit.relearn_at is not None and unit.relearn_at <= now:
                 self._begin_anew(unit, now)
         if (pause_s := self._link.held_s()) > 0:  # an order may still come before a turn is chosen, not after
-            await self._nap(pause_s)
+            await self._nap(min(pause_s, order_at - now))
             return
         aside_at = self._aside_at(now)
         if aside_at + PATIENCE_S < now:
@@ -176,7 +185,7 @@ class Poller:
         if turn is None and aside_at <= now:
             await self._asides.take()
             return
-        due = min(due, aside_at)
+        due = min(due, aside_at, order_at)
         if turn is not None:
             await self._take(turn)
             if not self.looked.is_set() and self._rota.all_tried():
@@ -201,11 +210,20 @@ class Poller:
         finally:
             timer.cancel()
 
-    def _next_order(self) -> _Order:
-        """Take the order that the line is ready for first, the oldest of those."""
-        first = min(self._orders, key=lambda order: round(self._link.held_s(order.request), 2))
-        self._orders.remove(first)
-        return first
+    def _order_at(self, now: float) -> float:
+        """Move the order that the line is ready for first, the oldest of those, to the front; tell when it may go.
+
+        That is now when no more than a late answer is waited for, infinity without an order.
+        """
+        for gone in [order for order in self._orders if order.answer.done()]:
+            self._orders.remove(gone)
+        if not self._orders:
+            return math.inf
+        held_s, first = min((round(self._link.held_s(order.request), 2), n) for n, order in enumerate(self._orders))
+        order = self._orders[first]
+        self._orders.remove(order)
+        self._orders.appendleft(order)
+        return now if held_s <= order.timing.response_s else now + held_s
 
     async def _ask(self, request: Request, timing: Timing) -> Reply:
         down = False
@@ -238,17 +256,26 @@ class Poller:
 
     async def _take(self, turn: Turn) -> None:
         unit = self._by_state[id(turn.unit)]
-        if (held_s := self._link.held_s(turn.block.request)) > HELD_S:
+        ahead = self._ahead(unit)
+        if ahead is None:
+            held_s, parts = askable(turn, self._link.held_s, unit.profile.timing.response_s)
+        else:
+            held_s, parts = self._link.held_s(ahead), ()
+        if held_s > HELD_S:
             self._rota.put_off(turn, time.monotonic() + held_s)
             return
         try:
-            if await self._prepare(unit):
+            if ahead is not None:
+                await self._prepare(unit)
                 self._rota.put_off(turn, turn.due)
                 return
-            reply = await self._ask(turn.block.request, unit.profile.timing)
-            values = codec.decode(turn.block, reply, unit.profile, unit.device)
+            values = await self._read(unit, turn, parts)
+            if turn.parts:
+                self._rota.put_off(turn, turn.due)
+                return
         except DeviceRefused as e:
-            self._refused(unit, turn, e)
+            whole = not parts or parts[0] is turn.block  # a part is asked because of the line, not of the device
+            self._refused(unit, turn, e, illegal=whole and e.code in ILLEGAL.get(unit.profile.protocol, ()))
         except (NoReply, BadReply) as e:
             if isinstance(e, codec.RowsMoved):
                 log.info("rows of %s have moved: %s", unit.device.key, e)
@@ -268,6 +295,14 @@ class Poller:
                 unit.locate_at = 0.0
                 self._rota.hint(unit.state, time.monotonic())
 
+    async def _read(self, unit: Unit, turn: Turn, parts: Parts) -> Mapping[str, Value | Quality]:
+        """Ask the first of what is left of a turn; give all that was read once nothing is left."""
+        before, turn.read, turn.parts = turn.read, {}, ()
+        reply = await self._ask(parts[0].request, unit.profile.timing)
+        values = {**before, **codec.decode(parts[0], reply, unit.profile, unit.device)}
+        turn.parts, turn.read = parts[1:], values if parts[1:] else {}
+        return values
+
     def _answered(self, unit: Unit, turn: Turn, now: float) -> bool:
         """Put a turn back whose unit has answered; tell whether it was lost and what it said is not to be used."""
         lost = turn.unit.misses >= self._lanes.misses
@@ -275,14 +310,14 @@ class Poller:
         if not lost:
             return False
         unit.held = True  # its other blocks are due now; one picture of the whole is better than pieces
-        unit.settings.extend(plan.settings(unit.profile, unit.device))
+        unit.settings.extend(plan_writes.settings(unit.profile, unit.device))
         if unit.settings or unit.relearn_at is not None:
             self._begin_anew(unit, now)
             return True
         self._rota.begin_round(turn)
         return False
 
-    def _refused(self, unit: Unit, turn: Turn, refusal: DeviceRefused) -> None:
+    def _refused(self, unit: Unit, turn: Turn, refusal: DeviceRefused, *, illegal: bool) -> None:
         """The device answered, but not this block: split it, give the single point up, or call it a miss.
 
         A point that gave a value before is not given up but asked again: modules answer "illegal" while they start.
@@ -294,7 +329,6 @@ class Poller:
         if turn.unit.misses >= self._lanes.misses:  # it is back; what it refuses is for its next round
             self._answered(unit, turn, now)
             return
-        illegal = refusal.code in ILLEGAL.get(unit.profile.protocol, ())
         keys = frozenset(turn.block.keys)
         unit.gave |= {key for key in keys if (s := unit.now.get(key)) and not isinstance(s.value, Quality)}
         parts = plan.split(turn.block) if illegal else ()
@@ -341,28 +375,34 @@ class Poller:
         else:
             fields = unit.deriver.fields(unit.now, unit.before, values.keys())
         if alive or fields:
-            self._hand_over(Answered(unit.device.key, at, {key: _reading(v, at) for key, v in fields.items()}))
+            points = {key: _reading(value, at) for key, value in watched(unit, values).items()}
+            self._hand_over(Answered(unit.device.key, at, {key: _reading(v, at) for key, v in fields.items()}, points))
 
     # --- planning
 
     def _must_locate(self, unit: Unit) -> bool:
         return bool(unit.profile.tables) and time.monotonic() >= unit.locate_at
 
-    async def _prepare(self, unit: Unit) -> bool:
-        """Do one thing that has to be done before a unit's blocks are read; tell whether there was one."""
+    def _ahead(self, unit: Unit) -> Request | None:
+        """Tell what has to be asked or written before a unit's blocks are read."""
         if unit.settings:
-            await self._set(unit)
-            return True
+            return unit.settings[0]
         if self._must_locate(unit):
             if not unit.walks:
                 needed = (walk for table in plan.tables(unit.profile, unit.device) for walk in table.requests)
                 unit.walks, unit.walked = deque(dict.fromkeys(needed)), {}
-            unit.walked[unit.walks[0]] = await self._walk(unit)
-            unit.walks.popleft()
-            if not unit.walks:
-                self._locate(unit)
-            return True
-        return False
+            return unit.walks[0]
+        return None
+
+    async def _prepare(self, unit: Unit) -> None:
+        """Do the one thing that is `_ahead`."""
+        if unit.settings:
+            await self._set(unit)
+            return
+        unit.walked[unit.walks[0]] = await self._walk(unit)
+        unit.walks.popleft()
+        if not unit.walks:
+            self._locate(unit)
 
     async def _walk(self, unit: Unit) -> Reply:
         """Do the next walk; a device that does not know what is asked has no rows there."""

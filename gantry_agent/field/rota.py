@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from gantry_agent.field.request import Block
-from gantry_agent.model import Lane
+from gantry_agent.model import Lane, Quality, Value
 
 FAST_RUN = 8
 FIRST_PAUSE_S = 0.5  # after the first miss; doubles
@@ -47,6 +47,8 @@ class Turn:
     read_at: float | None = None  # of the latest answer, None after a miss
     tried: bool = False
     dropped: bool = False
+    parts: tuple[Block, ...] = ()  # left of the block while it is asked in parts
+    read: dict[str, Value | Quality] = field(default_factory=dict)  # by the parts before those
 
 
 @dataclass(slots=True)

@@ -4,14 +4,14 @@ Plain state without a clock or a wire; the poller alone changes it.
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from gantry_agent.field import derive, plan
 from gantry_agent.field.product import Profile
 from gantry_agent.field.request import AskYdt, Reply, WalkColumn, WriteRequest
 from gantry_agent.field.rota import UnitState
-from gantry_agent.model import Device
+from gantry_agent.model import Device, Quality, Value
 
 RATE_SPAN_S = 10.0  # net-snmp renews its counters every 5 s: over less a rate is nothing, or double
 RELOCATE_S = 600.0  # rows of an SNMP table come and go: look again this often
@@ -67,3 +67,9 @@ def keep_earlier(unit: Unit, key: str, sample: derive.Sample) -> None:
     elif key not in unit.before or sample.t - between.t >= RATE_SPAN_S:
         unit.before[key] = between
         unit.between[key] = sample
+
+
+def watched(unit: Unit, read: Collection[str]) -> dict[str, Value | Quality]:
+    """Give the points that the site watches raw, all of them as soon as one was read."""
+    wanted = unit.device.watched
+    return {} if wanted.isdisjoint(read) else {key: unit.now[key].value for key in wanted if key in unit.now}

@@ -51,7 +51,7 @@ class Scripted(hostile.Peer):
 
     def _play(self, request: bytes) -> None:
         good = hostile.framed(hostile.answer(request[:-2], self.number))
-        self.obeyed = True
+        self.note(request, "good")
         if not self.script:
             self.send(0.0, good)
             return
@@ -68,10 +68,8 @@ class Scripted(hostile.Peer):
             case "after":
                 self.send(0.0, good + noise + (good if again else b""))
             case "instead":
-                self.obeyed = False
                 self.send(0.0, noise)
             case "late":
-                self.obeyed = False
                 self.send(0.0, noise)
                 self.send((1.6 if again else 1.1) * hostile.RESPONSE_S, good)
             case "pieces":
@@ -86,11 +84,12 @@ async def play(scripts: list) -> hostile.Tally:
     async def one(wire, script: list) -> None:
         peer, fate = Scripted(list(script), tally), random.Random(2)
         async with wire(peer) as line:
-            for _ in range(len(script)):
-                await hostile.judge(line, peer, tally, hostile.question(fate))
-            failed = [await hostile.judge(line, peer, tally, hostile.question(fate)) for _ in range(hostile.CALM)]
-            if failed[-1]:
-                tally.unstepped.append(failed[-1])
+            asked, failed = hostile.question(fate), ""
+            for _ in range(len(script) + hostile.CALM):
+                asked = hostile.choose(line, fate, asked)
+                failed = await hostile.judge(line, peer, tally, asked)
+            if failed:
+                tally.unstepped.append(failed)
 
     async with asyncio.TaskGroup() as group:
         for script in scripts:

@@ -182,12 +182,16 @@ class Journal:
         self.held_back = kind is Stray.BABBLE
 
     def lost(self, at: float) -> None:
-        """Note that the open medium went away."""
+        """Note that the open medium went away; a question under way ended with it, and not by its unit's silence."""
         self._losses.append(at)
+        self.trouble = Trouble(Ending.LOST)
 
     def down(self, error: BusDown) -> None:
-        """Note why the medium cannot be had; a question kept back by the back-off only repeats it."""
-        if self._down is None or error.__cause__ is not None:
+        """Note why the medium cannot be had.
+
+        A question kept back by the back-off tells nothing new: no attempt failed, or its failure is noted already.
+        """
+        if error.__cause__ is not None:
             self._down = Down(_down_kind(error.__cause__), str(error))
 
     def twofold(self, unit: int) -> None:
@@ -199,10 +203,6 @@ class Journal:
             counts.troubles.append((counts.number, Trouble(Ending.TWOFOLD)))
 
     # --- what others ask
-
-    def slowest_s(self, unit: int) -> float | None:
-        """Tell the longest of the latencies kept, None when the unit has never answered."""
-        return max(self._unit(unit).latencies, default=None)
 
     @property
     def frames(self) -> tuple[Frame, ...]:

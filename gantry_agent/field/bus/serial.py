@@ -11,35 +11,32 @@ fails its CRC and is asked again; no value is ever at stake. A unit whose answer
 first of them, and for an hour the whole line is held for it, or until that was in vain three times. So a dead unit
 costs one response time, not two.
 
-For some seconds more the unit stays in doubt: converters on radio links deliver answers seconds late. While a unit
-owes an answer of the same shape from another address, an answer is only believed if no second one follows it. What that
-cannot tell: an answer later than twice its time that comes alone, because the unit's own one was lost as well.
+For some seconds more its answer is in doubt: `debts` has the rule by which it is never taken for another's. What no
+master can tell on RTU: an answer later than that, a second copy of one that came, one to another master that asked the
+same unit for as much. Then a value may stand at a wrong point until the next reading of it.
 
 Units of all framings may share the line: turns, silences and what is owed are the same for YD/T 1363 and Megatec units.
 Only what a frame looks like differs, and that is `framing.speech`; the port is `tty`, the connection `stream`.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from gantry_agent.core.stethoscope import Ending, Stray, Trouble
+from gantry_agent.core.stethoscope import Ending, Stray
+from gantry_agent.field.bus.debts import Debts
 from gantry_agent.field.bus.journal import Backoff, Frame, Journal, UnitStatistics, number_setting, text_setting
 from gantry_agent.field.bus.stream import connect
 from gantry_agent.field.bus.tty import open_tty
 from gantry_agent.field.framing import autopsy, modbus, speech
 from gantry_agent.field.framing.found import Found
 from gantry_agent.field.request import Reply, Request, Timing
-from gantry_agent.model import BadReply, Bus, BusDown, NoReply, Value
+from gantry_agent.model import BadReply, Bus, BusDown, DeviceRefused, NoReply, Value
 
 FAST_SILENCE_S = 0.00175  # Modbus over Serial Line V1.02 §2.5.1.1, above 19200 baud
 BABBLE_S = 1.0  # a line that is not silent for a moment in this long is not worth waiting for
-DOUBT_S = 5.0
 KEPT_ANSWERS = 512  # to tell where a broken one broke; a site has tens of blocks
-TARDY_S = 3600.0  # how long one late answer makes the line wait for more of them: as long as a hot cabinet's afternoon
-LEAST_LISTENING_S = 0.02
 PIECES_S = 0.1  # converters hand a long answer over in pieces, with pauses between them
 LEAST_REST_S = 0.002  # below this, asking for a rest costs more than it saves
 SILENT_TO_RECONNECT = 3  # only converters: one that restarted may keep a dead connection
@@ -73,15 +70,6 @@ def pace(settings: Mapping[str, Value | None]) -> Pace:
     return Pace(bits / baudrate, FAST_SILENCE_S if baudrate > 19200 else 3.5 * bits / baudrate)
 
 
-@dataclass(frozen=True, slots=True)
-class _Owed:
-    """A question whose answer is to be expected until `due`, and may still come until `until`."""
-
-    request: speech.LineRequest
-    due: float
-    until: float
-
-
 class Line:
     """The link of a `serial` or `serial-tcp` bus."""
 
@@ -95,6 +83,7 @@ class Line:
         self._wire: Wire | None = None
         self._received = b""
         self._heard_at = 0.0  # when the line was last busy
+        self._calm_at = 0.0  # when it last was silent between frames, or had an answer of ours to carry
         self._not_before = 0.0
         self._deadline = 0.0
         self._latest = 0.0  # no answer is waited for any longer, whatever length it promises
@@ -102,9 +91,7 @@ class Line:
         self._asked: speech.LineRequest | None = None
         self._waiter: asyncio.Future[Found | None] | None = None
         self._pause: asyncio.Future[None] | None = None
-        self._owed: dict[int, _Owed] = {}  # by unit
-        self._tardy: dict[int, float] = {}  # units whose answers come late, and until when to reckon with it
-        self._doubts: deque[_Owed] = deque(maxlen=64)
+        self._debts = Debts()
         self._echoes: bool | None = None  # unknown until an answer has shown it
         self._silent = 0
         self._first_at: float | None = None  # when the answer began
@@ -129,8 +116,10 @@ class Line:
 
     def held_s(self, request: Request | None = None) -> float:
         now = asyncio.get_running_loop().time()
-        unit = request.unit if isinstance(request, speech.LineRequest) else None
-        return max(self._heard_at + self._pace.silence_s, self._not_before, self._owed_until(unit, now)) - now
+        asked = request if isinstance(request, speech.LineRequest) else None
+        # A line that babbles is never silent: it is called ready, since only `transact` says what is wrong with it.
+        silent_at = self._heard_at + self._pace.silence_s if now - self._calm_at < BABBLE_S else now
+        return max(silent_at, self._not_before, self._debts.held_until(asked, now)) - now
 
     async def transact(self, request: Request, timing: Timing) -> Reply:
         if not isinstance(request, speech.LineRequest):
@@ -141,7 +130,7 @@ class Line:
         async with self._turn:
             with self._journal.transaction(request.unit, seeking=timing.seeking):
                 wire = await self._opened()
-                await self._silence(request.unit)
+                await self._silence(request)
                 if wire.lost:
                     raise NoReply(f"cannot ask on {self._where}: port lost")
                 reply, latency_s = await self._exchange(wire, request, frame, timing)
@@ -199,14 +188,14 @@ class Line:
 
     # --- turn-taking ------------------------------------------------------------------------------------------------
 
-    async def _silence(self, unit: int) -> None:
-        """Wait until the line has been silent long enough and no answer is owed that hurts a question to `unit`."""
+    async def _silence(self, request: speech.LineRequest) -> None:
+        """Wait until the line has been silent long enough and no answer is owed that hurts this question."""
         loop = asyncio.get_running_loop()
         await asyncio.sleep(0)  # what already waits in the kernel is heard before the clock is read
         patience = loop.time() + BABBLE_S
         while True:
             now = loop.time()
-            owed_s = self._owed_until(unit, now) - now
+            owed_s = self._debts.held_until(request, now) - now
             wait_s = max(self._heard_at + self._pace.silence_s - now, self._not_before - now, owed_s)
             if wait_s <= 0:
                 if len(self._received) > self._told:
@@ -219,20 +208,6 @@ class Line:
                 self._journal.stray(Stray.BABBLE, now)
                 raise NoReply(f"cannot ask on {self._where}: the line has not been silent for {BABBLE_S:g} s")
             await self._rest(wait_s)
-
-    def _owed_until(self, unit: int | None, now: float) -> float:
-        """Tell until when the line is held for answers still owed, before a question to `unit`."""
-        until = now
-        for owing, owed in list(self._owed.items()):
-            if owed.until <= now:
-                del self._owed[owing]
-                if owing in self._tardy:  # waited for in vain: three times, and it is taken for dead, not for slow
-                    self._tardy[owing] -= TARDY_S / 3
-            elif owing == unit or self._tardy.get(owing, 0.0) > now:
-                until = max(until, owed.until)
-            else:
-                until = max(until, owed.due)
-        return until
 
     async def _rest(self, wait_s: float) -> None:
         """Wait, or until an owed answer has come."""
@@ -252,7 +227,7 @@ class Line:
         sent = loop.time()
         on_wire_s = (len(frame) + speech.answer_length(request)) * self._pace.character_s
         due = sent + on_wire_s + timing.response_s
-        self._owed[request.unit] = _Owed(request, due, due + timing.response_s)  # stands unless the answer is good
+        self._debts.asked(request, sent, due, timing.response_s)  # stands unless the answer is good
         self._asked = request
         self._last_unit = request.unit
         self._waiter = loop.create_future()
@@ -269,8 +244,11 @@ class Line:
             if found is None:
                 silent_reply = self._without_answer(request, timing)
             else:
-                await self._believe(request, found, sent, on_wire_s, timing)
-            self._owed.pop(request.unit, None)
+                self._believe(request, found)
+            self._debts.paid(request)
+        except DeviceRefused:  # by a silence that says no
+            self._debts.paid(request)
+            raise
         except NoReply:
             if not timing.seeking:
                 self._note_silence(wire)
@@ -283,8 +261,6 @@ class Line:
             if self._received:
                 self._journal.frame(loop.time(), "received", self._received)
             self._told = len(self._received)
-            if (owed := self._owed.get(request.unit)) is not None:
-                self._doubts.append(_Owed(request, owed.due, owed.until + DOUBT_S))
         if found is None:
             self._ending, self._silence_s = Ending.GOOD, None
         else:
@@ -294,41 +270,14 @@ class Line:
         self._not_before = loop.time() + timing.gap_s
         return silent_reply if found is None else speech.decode(request, found.pdu), latency_s
 
-    async def _believe(
-        self, request: speech.LineRequest, found: Found, sent: float, on_wire_s: float, timing: Timing
-    ) -> None:
-        """Hold an answer against the one the unit may still owe: if two come, it cannot be told which is which."""
-        if found.echoed or not speech.repeats_request(request):
-            self._echoes = found.echoed
-        if not self._doubtful(request):
-            return
-        if found.start > (
-            len(speech.frame(request)) if found.echoed else 0
-        ):  # its own answer, broken, and the late one
-            self._journal.ended(Trouble(Ending.TWOFOLD))
-            raise BadReply(
-                f"cannot tell whose answer it is that unit {request.unit} on {self._where} gave after others"
-            )
-        loop = asyncio.get_running_loop()
-        slowest_s = self._journal.slowest_s(request.unit)
-        listen_s = timing.response_s if slowest_s is None else max(2 * slowest_s, LEAST_LISTENING_S)
-        await asyncio.sleep(max(sent + min(listen_s, on_wire_s + timing.response_s) - loop.time(), 0))
-        if speech.find(request, self._received[found.end :]) is not None:
-            self._owed.pop(request.unit, None)
-            self._journal.came_late(request.unit)
-            self._journal.ended(Trouble(Ending.TWOFOLD))
-            raise BadReply(
-                f"cannot tell which of two answers of unit {request.unit} on {self._where} is the one asked for"
-            )
-
-    def _doubtful(self, request: speech.LineRequest) -> bool:
-        """Tell whether the unit may still owe an answer that looks like one to `request` and is none."""
-        now = asyncio.get_running_loop().time()
-        while self._doubts and self._doubts[0].until < now:
-            self._doubts.popleft()
-        if (shape := speech.shape(request)) is None:
-            return False
-        return any(owed.request != request and speech.shape(owed.request) == shape for owed in self._doubts)
+    def _believe(self, request: speech.LineRequest, found: Found) -> None:
+        """Note what the answer shows of the line; a refusal is not believed while it may be another question's."""
+        if found.echoed:
+            self._echoes = True
+        elif not speech.repeats_request(request) and not self._debts.repeated(request):
+            self._echoes = False  # not so after an older answer: it may have come before the echo
+        if self._debts.disputed(request, self._heard_at) and _says_no(request, found):
+            raise BadReply(f"cannot tell what unit {request.unit} on {self._where} refused: it may be something older")
 
     def _without_answer(self, request: speech.LineRequest, timing: Timing) -> Reply:
         """Take silence for the answer where it is one, else raise why there is none."""
@@ -380,40 +329,42 @@ class Line:
     # --- what arrives -----------------------------------------------------------------------------------------------
 
     def _on_bytes(self, data: bytes) -> None:
-        self._heard_at = max(self._heard_at, asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        if self._waiter is not None or now - self._heard_at > self._pace.silence_s:
+            self._calm_at = now
+        self._heard_at = max(self._heard_at, now)
         if self._first_at is None and self._waiter is not None:
             self._first_at = self._heard_at
         kept = KEPT_BYTES if self._asked is None else speech.framing(self._asked).kept_bytes
         self._received = (self._received + data)[-kept:]
-        self._settle()
+        settled = self._settle()
         if self._waiter is not None:
             # Whether the line echoes is unknown until a read has shown it. Till then an answer that is the request's
             # own bytes might be an echo: it is believed only when no second copy has come in the whole time.
             self._offer(echoes=self._echoes is not False)
             self._rest_wire()
-        elif self._pause is None and not self._owed:
+        elif self._pause is None and not self._debts.holding and not settled:
             self._journal.frame(self._heard_at, "received", data)
 
-    def _settle(self) -> None:
-        """Look for answers that are owed from before, and cut them out of what came."""
-        for unit, owed in list(self._owed.items()):
-            if self._waiter is not None and self._asked is not None and unit == self._asked.unit:
+    def _settle(self) -> bool:
+        """Look for answers that are owed from before, and cut them out of what came; tell whether there was one."""
+        settled = False
+        for request in self._debts.owed:
+            if self._waiter is not None and self._asked is not None and request.unit == self._asked.unit:
                 continue  # that one is not late
-            found = speech.find(owed.request, self._received, echoes=bool(self._echoes))
+            found = speech.find(request, self._received, echoes=bool(self._echoes))
             if found is None:
                 continue
+            settled = True
             self._journal.frame(self._heard_at, "received", self._received)
             self._received = self._received[: found.start] + self._received[found.end :]
             self._told = len(self._received)
-            self._journal.came_late(unit, self._heard_at - owed.due + owed.until - owed.due)
-            self._tardy[unit] = self._heard_at + TARDY_S
-            del self._owed[unit]
-            for doubt in reversed(self._doubts):
-                if doubt.request == owed.request:
-                    self._doubts.remove(doubt)
-                    break
+            if self._debts.disputed(request, self._heard_at) and _says_no(request, found):
+                continue  # whose refusal it is cannot be told
+            self._journal.came_late(request.unit, self._debts.came_late(request, self._heard_at))
             if self._pause is not None:
                 _release(self._pause)
+        return settled
 
     def _offer(self, *, echoes: bool) -> None:
         if self._waiter is None or self._waiter.done() or self._asked is None:
@@ -443,6 +394,14 @@ class Line:
             self._offer(echoes=False)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+def _says_no(request: speech.LineRequest, found: Found) -> bool:
+    try:
+        speech.decode(request, found.pdu)
+    except (DeviceRefused, BadReply):
+        return True
+    return False
 
 
 def _release(pause: asyncio.Future[None]) -> None:
