@@ -32,20 +32,26 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "collision": "two units answer at this address, over or after each other (serial lines)",
         "second_master": "another master asks its own unit after the answer (serial lines)",
         "baud": "rubbish comes instead of the answer, as from another baud rate (serial lines)",
+        "babble": "random bytes come all the time, `percent` of what the line carries (serial lines)",
+        "ignore": "writes are acknowledged and nothing is done; what the device's own clock ends ends all the same",
+        "clamp": "a number that is set is taken as `first` or `last` where it lies outside",
+        "loose": "for `ms` there are answers, then for `ms` none, and so on: a loose contact",
     }
 )
-LINE_ONLY = frozenset({"bad_crc", "echo", "head", "tail", "noise", "collision", "second_master", "baud"})
+LINE_ONLY = frozenset({"bad_crc", "echo", "head", "tail", "noise", "collision", "second_master", "baud", "babble"})
 # Modbus Application Protocol V1.1b3 §6.3 has this question and answer of a unit 17, which no site of ours has.
 FOREIGN_QUESTION = bytes.fromhex("1103006b00037687")
 FOREIGN_ANSWER = bytes.fromhex("110306ae415652434049ad")
 FOREIGN_PAUSE_S = 0.02
+UNSPOILT = frozenset({"missing", "ignore", "clamp"})  # the answer is as it should be
 DEAF = frozenset({"silent", "exception"})  # a write that meets these does nothing; the others spoil the answer only
 BY_WIRE: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "serial": frozenset(KINDS) - {"drop"},
         "serial-tcp": frozenset(KINDS),
         "modbus-tcp": frozenset(KINDS) - LINE_ONLY,
-        "snmp": frozenset({"silent", "delay", "late", "garbage", "half", "exception"}),
+        "uhppote": frozenset({"silent", "delay", "late", "garbage", "half", "exception", "loose", "ignore"}),
+        "snmp": frozenset({"silent", "delay", "late", "garbage", "half", "exception", "ignore", "clamp", "loose"}),
     }
 )
 
@@ -63,6 +69,15 @@ class Fault:
     first: int = 0
     last: int = 0xFFFF
     percent: int = 100  # of the answers that are hit
+
+    @property
+    def deaf(self) -> bool:
+        """Tell whether the device does nothing that it is told; one that is so now and then does it, unheard."""
+        return self.kind in DEAF and self.percent >= 100
+
+    def open_at(self, now: float) -> bool:
+        """Tell whether the contact is open at this time; only a loose one ever closes again."""
+        return self.kind != "loose" or int(1000 * now / max(1, self.ms)) % 2 == 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +121,7 @@ class Ward:
     def take(self, device: str) -> Fault | None:
         """The fault that spoils the next answer."""
         fault = self.of(device)
-        if fault is None or random.randrange(100) >= fault.percent:
+        if fault is None or random.randrange(100) >= fault.percent or not fault.open_at(self._now()):
             return None
         if fault.left is None:
             return fault
@@ -119,11 +134,11 @@ class Ward:
 
 def spoil(fault: Fault | None, request: bytes, answer: bytes, rebuilt: Callable[[Fault], bytes]) -> Spoilt:
     """What really goes out. `rebuilt` frames the answer anew for faults in the frame (unit, function, exception)."""
-    if fault is None or fault.kind == "missing":
+    if fault is None or fault.kind in UNSPOILT:
         return Spoilt((Piece(0.0, answer),))
     wait_s = fault.ms / 1000.0
     match fault.kind:
-        case "silent":
+        case "silent" | "loose" | "babble":
             return Spoilt()
         case "delay":
             return Spoilt((Piece(wait_s, answer),))

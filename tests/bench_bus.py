@@ -217,9 +217,6 @@ def snmp_v3() -> Figures:
 
 
 def _snmp(version: str) -> Figures:
-    if not shutil.which("snmpd"):
-        print("snmpd is not installed: no figures for SNMP (apt-get install snmpd)")
-        return {}
     with contextlib.ExitStack() as stack:
         ports = ",".join(str(stack.enter_context(snmpd())) for _ in range(AGENTS))
         clients = (("near-snmp", ports, "ours", version), ("near-snmp", ports, "pysnmp", version))
@@ -236,6 +233,10 @@ def _snmp(version: str) -> Figures:
 
 @contextlib.contextmanager
 def snmpd() -> Iterator[int]:
+    """Start Debian's agent on a free port."""
+    program = shutil.which("snmpd", path=os.environ["PATH"] + ":/usr/sbin")
+    if not program:
+        raise FileNotFoundError("snmpd is not installed: apt-get install snmpd")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
@@ -246,7 +247,7 @@ def snmpd() -> Iterator[int]:
             "createUser watch SHA authkey1x AES privkey1x\nrouser watch authPriv\n"
         )
         environ = os.environ | {"MIBS": "", "SNMP_PERSISTENT_DIR": folder}
-        command = ["snmpd", "-f", "-LE", "3", "-C", "-c", str(settings)]
+        command = [program, "-f", "-LE", "3", "-C", "-c", str(settings)]
         agent = subprocess.Popen(command, env=environ, stderr=subprocess.DEVNULL)
         try:
             yield port

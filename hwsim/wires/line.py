@@ -9,19 +9,21 @@ only watch the silence would see it.
 Units that are asked in characters (`spoken`) may share the line; their frames show where they end, so they need no
 silence before them.
 
-With `fast` the line keeps no time: requests are answered at once and several in one piece are all served.
+With `fast` the line keeps no time: requests are answered at once and several in one piece are all served. Only a
+transmitter that is stuck on (fault `babble`) keeps the pace of the baud rate even then.
 """
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from hwsim.devices import PRODUCTS
 from hwsim.devices.image import ModbusProduct
-from hwsim.faults import Piece, Spoilt, spoil
+from hwsim.faults import Fault, Piece, Spoilt, spoil
 from hwsim.site import DeviceSpec
 from hwsim.wires.modbus import Frame, Units, checked, rebuilt, rtu, rtu_length
-from hwsim.wires.spoken import CR, Talkers
+from hwsim.wires.spoken import CR, FLAGS, Talkers
 from hwsim.wires.tasks import Tasks
 from hwsim.world import World
 
@@ -31,6 +33,8 @@ TOLERANCE = 0.9  # of the silence: what scheduling may take from a correct maste
 BROKEN_S = 0.03  # how long a frame may stand still before it is given up: a pty's writer is not a UART
 LONGEST = 256
 TURN_S = 0.002  # bytes are written in turns of this length at high baud rates
+BABBLE_TURN_S = 0.001  # shorter than any silence between frames
+CALM_TURN_S = 0.1  # how soon a line begins to babble
 
 Send = Callable[[bytes], Awaitable[None]]
 
@@ -65,12 +69,15 @@ class Line:
         self._quiet_since = 0.0
         self._sending = asyncio.Lock()
         self._tasks = Tasks()
+        self._specs = tuple(specs.values())
+        self._babble_percent = 0
         self.broken = 0  # frames that were not understood
 
     def feed(self, data: bytes) -> None:
         self._arrived.put_nowait((asyncio.get_running_loop().time(), data))
 
     async def run(self, send: Send) -> None:
+        self._tasks.start(self._babble(send))
         try:
             while True:
                 for request in await self._requests():
@@ -88,6 +95,9 @@ class Line:
         began, data = await self._arrived.get()
         early = began - self._quiet_since < self._pace.gap_s * TOLERANCE
         data = await self._rest(began, data)
+        if random.randrange(100) < self._babble_percent:
+            self.broken += 1
+            return []
         if self._talkers.concerns(data):
             return self._questions(began, data)
         if self._fast:
@@ -103,12 +113,13 @@ class Line:
         """What was asked in characters, each with its CR; what has none is broken, and so is what met an answer."""
         if not self._fast:
             self._quiet_since = began + len(data) * self._pace.character_s
-        *whole, rest = data.split(CR)
+        ends = FLAGS if data.endswith(FLAGS) else CR  # the flags of a lock's frame; there may be any byte inside
+        *whole, rest = (data[: -len(FLAGS)], b"") if ends is FLAGS else data.split(CR)
         self.broken += bool(rest)
         if self._sending.locked():
             self.broken += len(whole)
             return []
-        return [question + CR for question in whole]
+        return [question + ends for question in whole]
 
     async def _rest(self, began: float, data: bytes) -> bytes:
         """Collect until the silence after the frame, or until a half frame has stood still."""
@@ -121,7 +132,7 @@ class Line:
 
     def _patience(self, began: float, data: bytes) -> float:
         now = asyncio.get_running_loop().time()
-        if self._talkers.concerns(data) and data.endswith(CR):
+        if self._talkers.concerns(data) and data.endswith((CR, FLAGS)):
             return 0.0 if self._fast else began + len(data) * self._pace.character_s - now
         length = 0 if self._talkers.concerns(data) else rtu_length(data)
         if length and len(data) >= length:
@@ -206,3 +217,26 @@ class Line:
         while not self._arrived.empty():
             self._arrived.get_nowait()
             self.broken += 1
+
+    # --- babbling ---
+
+    async def _babble(self, send: Send) -> None:
+        """While a transmitter is stuck on: random bytes at the pace of the line, over whatever else is sent."""
+        loop = asyncio.get_running_loop()
+        last, owed = loop.time(), 0.0
+        while True:
+            self._babble_percent = max(
+                (fault.percent for spec in self._specs if (fault := self._stuck(spec)) is not None), default=0
+            )
+            await asyncio.sleep(max(BABBLE_TURN_S, self._pace.character_s / 2) if self._babble_percent else CALM_TURN_S)
+            now = loop.time()
+            owed += (now - last) / self._pace.character_s * self._babble_percent / 100
+            last, count = now, min(int(owed), LONGEST)
+            owed -= int(owed)
+            if count:
+                await send(random.randbytes(count))
+                self._quiet_since = loop.time()
+
+    def _stuck(self, spec: DeviceSpec) -> Fault | None:
+        fault = self._world.faults.of(spec.key)
+        return fault if fault is not None and fault.kind == "babble" else None

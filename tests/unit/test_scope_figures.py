@@ -152,6 +152,23 @@ def test_a_bus_that_is_down_says_nothing_of_its_units():
     assert journal.heard(1.0).down is None
 
 
+def test_a_bus_that_was_lost_and_waits_for_its_next_attempt_is_not_one_that_cannot_be_opened():
+    journal = Journal()
+    journal.lost(0.0)
+    fail(journal, 1, BusDown("next attempt in 0.5 s"))
+    assert journal.heard(0.0).down is None
+    assert journal.heard(0.0).losses == 1
+
+
+def test_a_question_whose_medium_goes_away_ends_by_the_loss_and_the_next_one_by_itself():
+    journal = Journal()
+    with pytest.raises(NoReply), journal.transaction(1):
+        journal.lost(0.0)
+        raise NoReply("connection lost")
+    fail(journal, 1, NoReply("x"))
+    assert journal.statistics[1].recent == (Ending.LOST, Ending.SILENT)
+
+
 def test_strays_are_forgotten_after_some_minutes():
     journal = Journal()
     journal.stray(Stray.QUESTION, 100.0)

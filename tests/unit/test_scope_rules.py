@@ -80,6 +80,11 @@ CASES = {
     ),
     "babble": (look(unit(1, [E.GARBLED] * 9), strays={Stray.BABBLE: 5}), ("babble",)),
     "losses": (look(unit(1, GOOD), kind="serial-tcp", losses=4), ("losses",)),
+    "every answer lost with its connection is no silent unit": (
+        look(unit(1, [E.LOST] * 9), kind="modbus-tcp", losses=9),
+        ("losses",),
+    ),
+    "one loss is chance": (look(unit(1, [*GOOD, E.LOST]), kind="modbus-tcp", losses=1), ()),
     "down explains the rest": (look(unit(1, DEAD), down=Down("missing", "cannot open")), ("down",)),
     "two faults of two units": (
         look(unit(1, GOOD), unit(2, DEAD), unit(3, mixed(E.TAIL))),
