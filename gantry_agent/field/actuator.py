@@ -10,26 +10,35 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from gantry_agent.command import Done, Failed, Outcome, Partial, Refused, RunAirConditioner, Unlock
-from gantry_agent.field import codec, plan
+from gantry_agent.command import Done, Failed, Outcome, Refused, Unlock
+from gantry_agent.field import codec, plan_writes
 from gantry_agent.field.poller import Poller
 from gantry_agent.field.product import Profile
-from gantry_agent.field.request import Timing, WriteRequest
 from gantry_agent.field.rota import pause
+from gantry_agent.field.talk import GARBLED, READ_BACK_EVERY_S, SILENT, Talk
 from gantry_agent.field.trace import Trace
-from gantry_agent.model import BadReply, Cabinet, DeviceRefused, NoReply, Output, Site
+from gantry_agent.model import BadReply, Cabinet, DeviceRefused, NoReply, Output, Quality, Site, Value
 
 log = logging.getLogger(__name__)
 
-READ_BACK_EVERY_S = 0.2
 RETRY_S = 2.0  # a lock that is energised with its module silent is let go this soon after the module answers again
 ORDER_S = 15.0  # the whole of one write with its read-back; a bus whose task has died does not hold an order for ever
-AIR = "airConditioners"
+BUSY = Failed("总线忙或已停")
 
 Spawn = Callable[[str, Coroutine[Any, Any, None]], "asyncio.Task[None]"]  # gives a task to its owner, by name
 Granted = Callable[[Unlock, float], None]  # an unlocking is about to explain an opening, for so many seconds (D21)
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """What to order of which device, and the numbers of the units that do it then; target '' if it cannot be."""
+
+    device: str
+    target: str
+    numbers: tuple[int, ...]
 
 
 class Actuator:
@@ -62,19 +71,6 @@ class Actuator:
             self._granted(command, 0.0)  # a lock that opens after a failed order was opened by somebody else
         return outcome
 
-    async def run_air_conditioner(self, command: RunAirConditioner, trace: Trace) -> Outcome:
-        """Set one air conditioner, or every one of the cabinet, running or standing by (D13)."""
-        units = self._air_conditioners(command.cabinet)
-        numbers = sorted(units) if command.number == 0 else [command.number]
-        if not numbers or any(number not in units for number in numbers):
-            return Refused("airId")
-        value = 1 if command.run else 2
-        outcomes = [await self.order(*units[number], value, trace) for number in numbers]
-        failed = tuple(n for n, outcome in zip(numbers, outcomes, strict=True) if not isinstance(outcome, Done))
-        if not failed:
-            return Done()
-        return outcomes[0] if len(numbers) == 1 else Partial(failed)
-
     async def switch(self, output: Output, trace: Trace, *, on: bool) -> Outcome:
         """Switch an output, confirmed; one with a pulse goes back by itself."""
         pulse = on and output.pulse_s > 0 and not trace.dry
@@ -92,6 +88,20 @@ class Actuator:
         else:
             self._on.pop(_name(output), None)
         self._end_later(output, 0.0, on=on)
+
+    async def bring(self, output: Output, trace: Trace, *, on: bool) -> Outcome:
+        """Switch an output that stays so, confirmed; whatever was still to be done with it is not done any more."""
+        if not trace.dry:
+            self._forget(output)
+        return await self.order(output.device, output.point, int(on is not output.invert), trace)
+
+    async def over(self, output: Output, within_s: float) -> bool:
+        """Wait for the end of an output's pulse; tell whether it was confirmed by then. It is tried on if not."""
+        task = self._ending.get(_name(output))
+        if task is None:
+            return True
+        await asyncio.wait({task}, timeout=within_s)
+        return task.done() and not task.cancelled()
 
     def settle(self) -> None:
         """Switch off every output that is on for pulses only; for the start, when nobody knows what was left on."""
@@ -116,11 +126,14 @@ class Actuator:
         So a pulse begun again is ended once, after the newer one.
         """
         name = _name(output)
-        if (earlier := self._ending.pop(name, None)) is not None:
-            earlier.cancel()
+        self._forget(output)
         task = self._spawn(f"output {name}", self._bring(output, after_s, on=on))
         self._ending[name] = task
         task.add_done_callback(lambda done: self._ending.pop(name) if self._ending.get(name) is done else None)
+
+    def _forget(self, output: Output) -> None:
+        if (earlier := self._ending.pop(_name(output), None)) is not None:
+            earlier.cancel()
 
     async def _bring(self, output: Output, after_s: float, *, on: bool) -> None:
         await asyncio.sleep(after_s)
@@ -141,79 +154,138 @@ class Actuator:
     def _cabinet(self, number: int) -> Cabinet | None:
         return next((c for c in self._site.cabinets if c.number == number), None)
 
-    def _air_conditioners(self, cabinet: int) -> dict[int, tuple[str, str]]:
-        """Find the air conditioners of a cabinet that can be ordered: number → (device, target)."""
-        found = {}
-        for key, device in self._site.devices.items():
-            if device.cabinet == cabinet:
-                for number in device.roles.get(AIR, ()):
-                    found[number] = (key, f"{AIR}[{number}].airOperate")
-        return found
+    def targets(self, cabinet: int, member: str, field: str) -> tuple[Aim, ...]:
+        """What has to be ordered so that every unit of a cabinet does it; `field` is an order of the interface.
 
-    async def order(self, key: str, target: str, value: int, trace: Trace) -> Outcome:
-        """Write one value of a device (as `plan.write` has it) and wait for the read-back to show it.
-
-        Orders for one target are done one after the other. A dry trace only notes what would be written.
+        A device that cannot be ordered so stands there as well: that its units do not do it must be told.
         """
+        found: list[Aim] = []
+        for key, device in self._site.devices.items():
+            if device.cabinet != cabinet or member in device.skip or not device.roles.get(member):
+                continue
+            able = plan_writes.targets(self._profiles[key], device, member, field)
+            found += [Aim(key, one.name, one.numbers) for one in able]
+            if unable := set(device.roles[member]).difference(*(one.numbers for one in able)):
+                found.append(Aim(key, "", tuple(sorted(unable))))
+        return tuple(found)
+
+    async def read(self, key: str, target: str, trace: Trace) -> Value | Failed:
+        """Read what an order of the interface would change, such as a set point; in its own unit."""
+        device, profile = self._site.devices[key], self._profiles[key]
+        poller = self._pollers[device.bus]
+        try:
+            blocks = plan_writes.reading(profile, device, target, poller.located(key))
+            async with asyncio.timeout(ORDER_S):
+                seen = await Talk(poller, self._site.buses[device.bus].kind, device, profile, trace).told(blocks)
+        except plan_writes.UnknownWrite as e:
+            trace.note(str(e))
+            return Failed(e.why)
+        except TimeoutError:
+            return BUSY
+        except DeviceRefused as e:
+            trace.note(f"refused: {e}")
+            return Failed(f"设备拒绝{e.code}")
+        if isinstance(seen, Failed):
+            return seen
+        value = next(iter(seen.values()), Quality.NOT_SUPPORT)
+        return Failed(f"读数{value}") if isinstance(value, Quality) else value
+
+    async def order(self, key: str, target: str, value: plan_writes.Ordered, trace: Trace) -> Outcome:
+        """Write one value of a device (as `plan_writes.write` has it) and wait for the read-back to show it.
+
+        Orders for one target are done one after the other, and so are all that the interface has for one device. A dry
+        trace only notes what would be written; what that depends on is read.
+        """
+        return await self.order_together(key, ((target, value),), trace)
+
+    async def order_together(
+        self, key: str, orders: Sequence[tuple[str, plan_writes.Ordered]], trace: Trace
+    ) -> Outcome:
+        """Write several values of one device at once, as `order` does one."""
+        device, profile = self._site.devices[key], self._profiles[key]
+        located = self._pollers[device.bus].located(key)
+
+        def planned() -> plan_writes.Write:
+            return plan_writes.together(
+                [plan_writes.write(profile, device, target, value, located) for target, value in orders]
+            )
+
+        trace.note(", ".join(f"{key} {target}={value}" for target, value in orders))
+        return await self._carry_out(key, orders[0][0], planned, trace)
+
+    async def pulse(self, output: Output, trace: Trace) -> Outcome:
+        """Have the device itself keep an output on for its pulse; done when it shows so, and ended by the device."""
+        device, profile = self._site.devices[output.device], self._profiles[output.device]
+        value = int(not output.invert)
+        trace.note(f"{output.device} {output.point}={value} for {output.pulse_s:g} s, timed by the device")
+        return await self._carry_out(
+            output.device,
+            output.point,
+            lambda: plan_writes.pulse(profile, device, output.point, value, output.pulse_s),
+            trace,
+        )
+
+    def times_itself(self, output: Output) -> bool:
+        """Tell whether the output's device can end its pulse by its own clock."""
+        device, profile = self._site.devices[output.device], self._profiles[output.device]
+        try:
+            plan_writes.pulse(profile, device, output.point, int(not output.invert), output.pulse_s)
+        except plan_writes.UnknownWrite:
+            return False
+        return True
+
+    async def shows(self, output: Output, trace: Trace, *, on: bool) -> bool:
+        """Read back, within the time of an output, until it is on, or off; nothing is written."""
+        deadline = time.monotonic() + plan_writes.OUTPUT_WITHIN_S
+        seen = await self.seen(output)
+        while seen is not on and time.monotonic() < deadline:
+            await asyncio.sleep(READ_BACK_EVERY_S)
+            seen = await self.seen(output)
+        trace.note(f"{output.device} {output.point} for output {output.name} reads {seen}")
+        return seen is on
+
+    async def seen(self, output: Output) -> bool | Failed:
+        """Read once whether an output is on."""
+        device, profile = self._site.devices[output.device], self._profiles[output.device]
+        proof = plan_writes.write(profile, device, output.point, int(not output.invert)).confirm
+        if proof is None:
+            return Failed("设备无回读")
+        try:
+            async with asyncio.timeout(ORDER_S):
+                reply = await self._pollers[device.bus].transact(proof.block.request, profile.timing)
+            values = codec.decode(proof.block, reply, profile, device).values()
+        except TimeoutError:
+            return BUSY
+        except DeviceRefused as e:
+            return Failed(f"设备拒绝{e.code}")
+        except NoReply:
+            return SILENT
+        except BadReply:
+            return GARBLED
+        return all(proof.shown_by(value) for value in values)
+
+    async def _carry_out(
+        self, key: str, target: str, plan_it: Callable[[], plan_writes.Write], trace: Trace
+    ) -> Outcome:
         device, profile = self._site.devices[key], self._profiles[key]
         try:
-            write = plan.write(profile, device, target, value)
-        except plan.UnknownWrite:
-            return Failed("设备不支持")
-        for request in write.requests:
-            trace.note(f"{key} {target}={value}: {request}")
-        if trace.dry:
-            return Done()
-        poller = self._pollers[device.bus]
-        async with self._locks.setdefault((key, target), asyncio.Lock()):
+            write = plan_it()
+        except plan_writes.UnknownWrite as e:
+            trace.note(str(e))
+            return Failed(e.why)
+        talk = Talk(self._pollers[device.bus], self._site.buses[device.bus].kind, device, profile, trace)
+        lock = self._locks.setdefault((key, target if target in profile.writable else ""), asyncio.Lock())
+        async with lock:
             try:
                 async with asyncio.timeout(ORDER_S):
-                    unsure = await _write(poller, write.requests, profile.timing)
-                    if write.confirm is None:
-                        return unsure or Done()
-                    outcome = await self._confirm(poller, key, write.confirm, trace)
-                    return unsure or outcome if isinstance(outcome, Failed) else outcome
+                    return await (talk.rehearse(write) if trace.dry else talk.carry_out(write))
             except TimeoutError:
-                return Failed("总线忙或已停")
+                return BUSY
             except DeviceRefused as e:
+                trace.note(f"refused: {e}")
                 return Failed(f"设备拒绝{e.code}")
-
-    async def _confirm(self, poller: Poller, key: str, confirm: plan.Confirm, trace: Trace) -> Outcome:
-        """Read back until the point shows what was ordered; a read that fails on the way is tried again in time."""
-        device, profile = self._site.devices[key], self._profiles[key]
-        deadline = time.monotonic() + confirm.within_s
-        seen: object = None
-        while True:
-            try:
-                reply = await poller.transact(confirm.block.request, profile.timing)
-                seen = codec.decode(confirm.block, reply, profile, device).get(confirm.point)
-            except (NoReply, BadReply):
-                seen = "无应答"
-            if seen == confirm.expected:
-                trace.note(f"{key} {confirm.point} reads {seen}")
-                return Done()
-            if time.monotonic() + READ_BACK_EVERY_S > deadline:
-                trace.note(f"{key} {confirm.point} reads {seen}, not {confirm.expected}")
-                return Failed(f"回读{seen}")
-            await asyncio.sleep(READ_BACK_EVERY_S)
 
 
 def _name(output: Output) -> str:
     """Name an output in the whole site."""
     return f"{output.device.partition('.')[0]}.{output.name}"
-
-
-async def _write(poller: Poller, requests: Sequence[WriteRequest], timing: Timing) -> Failed | None:
-    """Write, one after the other; return what to say if the read-back does not show it after all.
-
-    A write whose answer was lost may have been done: that is for the read-back to say.
-    """
-    unsure = None
-    for request in requests:
-        try:
-            await poller.transact(request, timing)
-        except NoReply:
-            unsure = Failed("设备无应答")
-        except BadReply:
-            unsure = Failed("设备应答有误")
-    return unsure

@@ -10,23 +10,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from gantry_agent.field import codec, plan_serial
+from gantry_agent.field import codec, plan_controller, plan_serial
 from gantry_agent.field.product import (
     InHost,
     InOid,
     InRegister,
     Point,
     Profile,
-    RowFilter,
     Space,
-    WriteOrder,
-    amount,
     key_of,
     read_name,
 )
 from gantry_agent.field.product import Table as TableOfProfile
+from gantry_agent.field.product_snmp import RowFilter
 from gantry_agent.field.profile_links import plain
 from gantry_agent.field.request import (
+    AskLock,
     AskText,
     AskYdt,
     Block,
@@ -35,6 +34,7 @@ from gantry_agent.field.request import (
     Mark,
     Placed,
     ReadBits,
+    ReadController,
     ReadHost,
     ReadRegisters,
     ReadRequest,
@@ -53,24 +53,19 @@ from gantry_agent.field.request import (
     WriteRequest,
 )
 from gantry_agent.field.wanted import in_roles, wanted
-from gantry_agent.model import AgentError, Device, Lane, Value
+from gantry_agent.model import Device, Lane, Value
 
 __all__ = [
-    "AskText", "AskYdt", "Block", "Confirm", "GetOids", "HostValues", "Mark", "Placed", "ReadBits", "ReadHost",
+    "AskText", "AskYdt", "Block", "GetOids", "HostValues", "Located", "Mark", "Placed", "ReadBits", "ReadHost",
     "ReadRegisters", "ReadRequest", "Registers", "Reply", "Request", "Rows", "SetKind", "SetOid", "SnmpValue", "Table",
-    "Timing", "UnknownWrite", "Varbinds", "WalkColumn", "Write", "WriteBit", "WriteRegisters", "WriteRequest",
-    "blocks", "locate", "settings", "split", "tables", "write",
+    "Timing", "Varbinds", "WalkColumn", "WriteBit", "WriteRegisters", "WriteRequest", "blocks", "locate",
+    "point_blocks", "split", "table", "tables",
 ]  # fmt: skip
 
 FUNCTIONS: Mapping[Space, int] = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
 NO_ROWS: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 NO_MARKS: Mapping[tuple[str, str], tuple[Mark, ...]] = MappingProxyType({})
-OUTPUT_WITHIN_S = 2.0  # a relay reads back in the next transaction; longer and it is not the relay we think it is
 MOST_ROWS = 64  # of a table that belongs to no member; a longer one is not what the profile had in mind
-
-
-class UnknownWrite(AgentError):
-    """The device has no such order or output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,21 +80,14 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Confirm:
-    """Read `block` until `point` has the expected value; after `within_s` the order has failed."""
+class Located:
+    """The rows of a device's tables as they were found, and what tells them."""
 
-    block: Block
-    point: str
-    expected: Value
-    within_s: float
+    rows: Mapping[str, tuple[str, ...]]
+    known_by: Mapping[tuple[str, str], tuple[Mark, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
-    """What carries out an order, in this order, and what proves it."""
-
-    requests: tuple[WriteRequest, ...]
-    confirm: Confirm | None
+NOWHERE = Located(NO_ROWS, NO_MARKS)
 
 
 # --- tables ---------------------------------------------------------------------------------------------------------
@@ -116,18 +104,27 @@ def tables(profile: Profile, device: Device) -> tuple[Table, ...]:
     )
 
 
+def table(profile: Profile, device: Device, name: str) -> Table:
+    """One table, whether or not the device's fields need it."""
+    known = profile.tables[name]
+    return _counted(known, profile, device) if known.rows else _table(known, profile.parameters_of(device))
+
+
 def _counted(table: TableOfProfile, profile: Profile, device: Device) -> Table:
     request, counted = plan_serial.located(table, profile, device)
     return Table(table.name, (request,), by_value=False, filters=(), counted=counted)
 
 
 def _table(table: TableOfProfile, parameters: Mapping[str, Value]) -> Table:
-    filters = tuple(
-        RowFilter(one.column, (parameters[one.parameter],), "", one.word) if one.parameter else one
-        for one in table.where
-    )
-    columns = dict.fromkeys([table.index, *(one.column for one in filters)])
+    filters = tuple(_settled(one, parameters) for one in table.where)
+    columns = dict.fromkeys([table.index, *(column for one in filters for column in one.columns)])
     return Table(table.name, tuple(WalkColumn(column) for column in columns), table.order == "value", filters)
+
+
+def _settled(one: RowFilter, parameters: Mapping[str, Value]) -> RowFilter:
+    """The filter with the site's values in place of parameters."""
+    values = (parameters[one.parameter],) if one.parameter else one.values
+    return replace(one, values=values, parameter="", also=_settled(one.also, parameters) if one.also else None)
 
 
 def locate(table: Table, replies: Sequence[Reply]) -> tuple[str, ...]:
@@ -149,7 +146,8 @@ def marks(table: Table, replies: Sequence[Reply], rows: Iterable[str]) -> dict[t
     """
     if table.counted is not None:
         return {}  # every answer counts anew
-    columns = [one.column for one in table.filters] + ([_walked(table)] if table.by_value else [])
+    columns = [column for one in table.filters for column in one.columns]
+    columns += [_walked(table)] if table.by_value else []
     said = _columns(table, replies)
     return {
         (table.name, index): tuple(
@@ -169,21 +167,27 @@ def _columns(table: Table, replies: Sequence[Reply]) -> dict[str, dict[str, Snmp
     columns: dict[str, dict[str, SnmpValue]] = {}
     for request, reply in zip(table.requests, replies, strict=True):
         if isinstance(request, WalkColumn):
-            columns[request.oid] = {str(row[0]): row[1] for row in reply if isinstance(row, tuple)}
+            rows = reply if isinstance(reply, tuple) else ()
+            columns[request.oid] = {str(row[0]): row[1] for row in rows if isinstance(row, tuple)}
     return columns
 
 
 def _passes(table: Table, columns: Mapping[str, Mapping[str, SnmpValue]], index: str) -> bool:
-    for one in table.filters:
-        raw = columns[one.column].get(index)
-        if raw is None:
-            continue
-        text = codec.plain_text(raw)
-        for value in one.values:
-            wanted_text = codec.plain_text(str(value))
-            if wanted_text and (text == wanted_text or (one.word and text.startswith(wanted_text + " "))):
-                return True
-    return False
+    """Tell whether a row passes any of the table's filters, with all that the filter asks for as well."""
+    return any(all(_fits(part, columns[part.column].get(index)) for part in one.chain) for one in table.filters)
+
+
+def _fits(one: RowFilter, raw: SnmpValue | None) -> bool:
+    if raw is None:
+        return False
+    text = codec.plain_text(raw)
+    alike = False
+    for value in one.values:
+        wanted_text = codec.plain_text(str(value))
+        alike = alike or (
+            bool(wanted_text) and (text == wanted_text or (one.word and text.startswith(wanted_text + " ")))
+        )
+    return alike is not one.unlike
 
 
 def _sort_index(index: str) -> tuple[int, ...]:
@@ -191,7 +195,10 @@ def _sort_index(index: str) -> tuple[int, ...]:
 
 
 def _sort_value(value: SnmpValue) -> tuple[int, str]:
-    return (value, "") if isinstance(value, int) else (0, codec.plain_text(value))
+    if isinstance(value, int):
+        return (value, "")
+    # Octets in their own order: a DateAndTime has zeros in it, where a text would end.
+    return (0, value.decode("latin-1") if isinstance(value, bytes) else codec.plain_text(value))
 
 
 # --- blocks ---------------------------------------------------------------------------------------------------------
@@ -251,6 +258,27 @@ def _row_points(
                     yield _Chosen(row_key(table, name, number), point, oid, table.name, row)
 
 
+def point_blocks(
+    profile: Profile, device: Device, name: str, numbers: Iterable[int], located: Located = NOWHERE
+) -> tuple[Block, ...]:
+    """The reads that show one point now; where it stands in a table's rows, of these rows, as far as they are found."""
+    if name in profile.points:
+        chosen = [_Chosen(name, profile.points[name])]
+    else:
+        table = next(one for one in profile.tables.values() if name in one.points)
+        known, rows = table.points[name], located.rows.get(table.name, ())
+        chosen = []
+        for number in numbers:
+            if number <= len(rows):
+                index = rows[number - 1]
+                oid = f"{known.place.oid}.{index}" if isinstance(known.place, InOid) else index
+                row = located.known_by.get((table.name, index), ())
+                chosen.append(_Chosen(row_key(table, name, number), known, oid, table.name, row))
+    if profile.protocol in plan_serial.PROTOCOLS:
+        return tuple(plan_serial.blocks((_picked(one) for one in chosen), profile, device))
+    return tuple(_blocks(chosen, "fast", profile, device))
+
+
 def _picked(chosen: _Chosen) -> plan_serial.Pick:
     return plan_serial.Pick(chosen.key, chosen.point, chosen.table, int(chosen.oid) if chosen.table else None)
 
@@ -265,6 +293,9 @@ def row_key(table: TableOfProfile, name: str, number: int) -> str:
 def _blocks(chosen: list[_Chosen], lane: Lane, profile: Profile, device: Device) -> Iterator[Block]:
     if profile.protocol == "modbus":
         yield from _register_blocks(chosen, lane, profile, device)
+        return
+    if profile.protocol in plan_controller.PROTOCOLS:
+        yield from plan_controller.blocks(((one.key, one.point) for one in chosen), lane, profile, device)
         return
     parameters = profile.parameters_of(device)
     if profile.protocol == "host":
@@ -364,13 +395,13 @@ def _register_block(unit: int, function: int, run: Sequence[Placed], lane: Lane)
 
 
 def split(block: Block) -> tuple[Block, ...]:
-    """Halve a block that was refused as a whole, between two points; a single point leaves nothing to try: ()."""
+    """Halve a block that is refused or has to wait as a whole, between two points; () for a single point."""
     if len(block.points) < 2:
         return ()
     middle = len(block.points) // 2
     halves = (block.points[:middle], block.points[middle:])
     request = block.request
-    if isinstance(request, AskText | AskYdt):
+    if isinstance(request, AskText | AskYdt | AskLock | ReadController):
         return ()  # one answer for all of them: who does not know the command has none of them
     if isinstance(request, GetOids):
         return tuple(Block(_get(half, block.marks), half, block.lane, block.marks) for half in halves)
@@ -378,75 +409,3 @@ def split(block: Block) -> tuple[Block, ...]:
         return tuple(Block(ReadHost(tuple(one.name for one in half)), half, block.lane) for half in halves)
     absolute = ([replace(one, at=one.at + request.address) for one in half] for half in halves)
     return tuple(_register_block(request.unit, request.function, half, block.lane) for half in absolute)
-
-
-# --- writes ---------------------------------------------------------------------------------------------------------
-
-
-def write(profile: Profile, device: Device, target: str, value: int) -> Write:
-    """Turn an order into requests. Raises UnknownWrite.
-
-    `target` is a writable point ('do0', value 0 or 1), or an order of the interface with the number the site gave the
-    member ('airConditioners[2].airOperate', value as the interface has it).
-    """
-    point = profile.points.get(target)
-    if point and isinstance(point.write, InRegister):
-        request = _register_write(point.write, 5 if point.write.space == "coil" else 6, "u16", value, profile, device)
-        return Write((request,), _read_back(profile, device, target, value, OUTPUT_WITHIN_S))
-    if (spoken := plan_serial.write(profile, device, target, value)) is not None:
-        command, block = spoken
-        return Write((command,), Confirm(block, target, value, OUTPUT_WITHIN_S))
-    order = _order(profile, device, target)
-    if order.map and value not in order.map:
-        raise UnknownWrite(f"cannot write {value} to {target}: {sorted(order.map)} are valid")
-    raw = order.map.get(value, value)
-    if isinstance(order.place, InOid):
-        requests: tuple[WriteRequest, ...] = (SetOid(order.place.oid, _set_kind(order.kind), raw),)
-    else:
-        requests = (_register_write(order.place, order.function, order.kind, raw, profile, device),)
-    confirm = order.confirm
-    if confirm is None:
-        return Write(requests, None)
-    expected = confirm.expect.get(value, value) if confirm.expect is not None else raw
-    return Write(requests, _read_back(profile, device, confirm.point, expected, confirm.within_s))
-
-
-def settings(profile: Profile, device: Device) -> tuple[WriteRequest, ...]:
-    """What a device that was lost and is back is told first, in this order."""
-    parameters = profile.parameters_of(device)
-    return tuple(
-        SetOid(one.place.oid, _set_kind(one.kind), int(amount(one.value, parameters)))
-        if isinstance(one.place, InOid)
-        else _register_write(one.place, one.function, one.kind, int(amount(one.value, parameters)), profile, device)
-        for one in profile.on_return
-    )
-
-
-def _order(profile: Profile, device: Device, target: str) -> WriteOrder:
-    name = read_name(target)
-    if name and name.member and (name.number or 1) in (numbers := device.roles.get(name.member, ())):
-        instance = numbers.index(name.number or 1) + 1
-        for order in profile.writes:
-            if (order.name.member, order.name.field, order.name.number or 1) == (name.member, name.field, instance):
-                return order
-    valid = [*sorted(profile.writable), *(f"{one.name.member}.{one.name.field}" for one in profile.writes)]
-    raise UnknownWrite(f"cannot write {target} on {device.key}: {', '.join(valid) or 'nothing'} can be written")
-
-
-def _set_kind(kind: str) -> SetKind:
-    kinds: Mapping[str, SetKind] = {"unsigned": "unsigned", "octets": "octets", "oid": "oid"}
-    return kinds.get(kind, "integer")
-
-
-def _register_write(
-    place: InRegister, function: int, kind: str, value: int, profile: Profile, device: Device
-) -> WriteRequest:
-    address = place.address.at(profile.parameters_of(device), device.unit)
-    if function == 5:
-        return WriteBit(device.unit, address, bool(value))
-    return WriteRegisters(device.unit, 6 if function == 6 else 16, address, codec.encode(kind, value))
-
-
-def _read_back(profile: Profile, device: Device, key: str, expected: Value, within_s: float) -> Confirm:
-    block = next(_blocks([_Chosen(key, profile.points[key])], "fast", profile, device))
-    return Confirm(block, key, expected, within_s)

@@ -1,0 +1,48 @@
+"""Rectifiers on and off (cmd 8): every one of a cabinet, by the group object where the product has one.
+
+Off leaves the cabinet to its battery, so it is refused while the battery could not carry it (`core.interlocks`).
+"""
+
+from collections.abc import Callable, Mapping
+
+from gantry_agent.command import Done, Failed, Outcome, SwitchRectifiers
+from gantry_agent.core import interlocks
+from gantry_agent.field.actuator import Actuator
+from gantry_agent.field.trace import Trace
+from gantry_agent.model import Interlocks, Snapshot
+
+RECTIFIER = "rectifier"
+
+
+class Rectifiers:
+    """Carries out cmd 8."""
+
+    def __init__(self, actuator: Actuator, limits: Interlocks, snapshots: Callable[[], Mapping[int, Snapshot]]) -> None:
+        self._actuator = actuator
+        self._limits = limits
+        self._snapshots = snapshots
+
+    async def switch(self, command: SwitchRectifiers, trace: Trace) -> Outcome:
+        """Switch all rectifiers of the cabinet; those that did not do it are named."""
+        aims = self._actuator.targets(command.cabinet, RECTIFIER, "onOff")
+        if not aims:
+            return Failed("该机柜没有整流模块")
+        if not command.on:
+            why = interlocks.rectifier_off(self._snapshots()[command.cabinet], self._limits)
+            if why is not None:
+                trace.note(f"rectifiers stay on: {why}")
+                return Failed(why)
+        if not all(aim.target for aim in aims):
+            return Failed("设备不支持")
+        outcomes = [await self._actuator.order(aim.device, aim.target, int(command.on), trace) for aim in aims]
+        for aim, outcome in zip(aims, outcomes, strict=True):
+            if not isinstance(outcome, Done):
+                return _named(outcome, aim.numbers, several=len(aims) > 1)
+        return Done()
+
+
+def _named(outcome: Outcome, numbers: tuple[int, ...], *, several: bool) -> Outcome:
+    """Say which modules an outcome is of, where it is not of all."""
+    if not several or not isinstance(outcome, Failed) or "号" in outcome.why:
+        return outcome
+    return Failed(f"{'、'.join(map(str, numbers))}号{outcome.why}")
