@@ -9,16 +9,31 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from typing import Any
 
 from gantry_agent.cloud.control import Control
 from gantry_agent.cloud.execution import Execution
 from gantry_agent.cloud.uplink import Pace, Uplink, UplinkState
-from gantry_agent.command import Command, Defend, RunAirConditioner, SetFrequency, SetServer, Unlock, UpdateNow
+from gantry_agent.command import (
+    AskBatteryTest,
+    Command,
+    Defend,
+    Reboot,
+    RunAirConditioner,
+    SetFrequency,
+    SetPowerMode,
+    SetServer,
+    SetTemperatures,
+    SetWhitelist,
+    SwitchRectifiers,
+    TestBattery,
+    Unlock,
+    UpdateNow,
+)
 from gantry_agent.config import Config
 from gantry_agent.console import door
-from gantry_agent.core import alarms, monitor, told
+from gantry_agent.core import monitor, told
 from gantry_agent.diary import Diary, series_of
 from gantry_agent.doctor import Doctor, Step, bus_of, device_of
 from gantry_agent.field.actuator import Actuator
@@ -27,13 +42,23 @@ from gantry_agent.field.bus.recorder import RING_BYTES
 from gantry_agent.field.bus.traps import Traps
 from gantry_agent.field.poller import Poller
 from gantry_agent.field.unit import Lanes
-from gantry_agent.model import Answered, Channel, Missed
+from gantry_agent.media import Capturer
+from gantry_agent.model import Channel
 from gantry_agent.orders import Carry, Orders
+from gantry_agent.orders.air import Air
+from gantry_agent.orders.battery import Batteries
+from gantry_agent.orders.cards import Cards
 from gantry_agent.orders.changes import CHANNELS, Changes, Effects, Overrides, read_overrides
+from gantry_agent.orders.modes import Modes
+from gantry_agent.orders.openings import Openings
+from gantry_agent.orders.rectifiers import Rectifiers
+from gantry_agent.orders.relays import Relays
+from gantry_agent.orders.shell import Shell
 from gantry_agent.reporter import Reporter
 from gantry_agent.store import Bounds, Counts, Outage, Store, lock
 from gantry_agent.supervisor import Supervisor, notify
 from gantry_agent.ticks import Ticks
+from gantry_agent.watcher import Watcher
 
 log = logging.getLogger(__name__)
 
@@ -45,58 +70,8 @@ FORGET_S = 600.0
 OUTAGES_S, OUTAGES_TOLD = 7 * 86_400.0, 20  # what `doctor` tells of "why were you offline?"
 STEADY_S = 3600.0  # a clock that was stepped is believed after so long: one that jumped by years must cost no records
 DATABASE = "agent.db"
-
-
-class Watcher:
-    """Holds the current watch: the one shared state, replaced whole."""
-
-    def __init__(
-        self, config: Config, past: monitor.Past = monitor.NO_PAST, defended: frozenset[int] = frozenset()
-    ) -> None:
-        self.watch = monitor.begin(config.site, monitor.Layout(config.filled, config.site.misses), past, defended)
-        self.reporter: Reporter | None = None
-        self.sound: Callable[[int, bool], None] | None = None  # switch siren and beacon of a cabinet
-        self.pin: Callable[[str, str], None] | None = None  # keep a device's raw frames of this moment, and why
-
-    def hand_over(self, message: Answered | Missed) -> None:
-        """Absorb what a poller says; called on the event loop, never waits."""
-        before = self.watch
-        was_lost = before.is_lost(message.device)
-        self.watch, events = monitor.absorb(self.watch, message, time.monotonic())
-        is_lost = self.watch.is_lost(message.device)
-        if is_lost and not was_lost:
-            why = message.why if isinstance(message, Missed) else "it refuses everything that it is asked"
-            log.warning("device %s does not answer: %s", message.device, why)
-            if self.pin:
-                self.pin(message.device, f"{message.device} lost")
-        elif was_lost and not is_lost:
-            log.info("device %s answers again", message.device)
-        for threshold in alarms.changed(before.standing, self.watch.standing):
-            log.info("cabinet %d %s", threshold.role.cabinet, alarms.told(threshold, self.watch.standing[threshold]))
-        if self.reporter:
-            self.reporter.note(events, message.fields.keys() if isinstance(message, Answered) else ())
-        self._sound(before)
-        if events and self.pin:
-            self.pin(message.device, f"{message.device} {events[0].role.member}.{events[0].field}")
-
-    def defend(self, cabinet: int, *, on: bool) -> None:
-        """Set the defence mode of a cabinet (D22)."""
-        before = self.watch
-        self.watch, events = monitor.defend(before, cabinet, on=on, at=time.time())
-        if self.reporter:
-            self.reporter.note(events)
-        self._sound(before)
-
-    def _sound(self, before: monitor.Watch) -> None:
-        if self.sound and before.doors is not self.watch.doors:
-            was, now = monitor.sounding(before), monitor.sounding(self.watch)
-            for cabinet in was ^ now:
-                self.sound(cabinet, cabinet in now)
-
-    def granted(self, command: Unlock, within_s: float) -> None:
-        """Note that an unlocking is about to happen (D21)."""
-        until = time.monotonic() + within_s
-        self.watch = monitor.grant_unlock(self.watch, command.cabinet, command.side, until)
+DOOR = door.NAME
+AUDIT_S = 3600.0  # between two notes of the newest mark in the log
 
 
 def build_pollers(config: Config, watcher: Watcher) -> dict[str, Poller]:
@@ -161,10 +136,28 @@ class Agent:
             lambda cabinet, on: self.watcher.defend(cabinet, on=on),
             supervisor.spawn,
         )
+        self.air = Air(self.actuator, site.interlocks.compressor_off_s)
+        self.watcher.heard.append(self.air.heard)
+        self.rectifiers = Rectifiers(self.actuator, site.interlocks, lambda: self.watcher.watch.snapshots)
+        self.modes = Modes(site, self.actuator, store, overrides.power_mode)
+        self.relays = Relays(site, self.actuator, store, self.modes, supervisor.spawn, overrides.rebooted)
+        spawn, granted = supervisor.spawn, self.watcher.granted
+        self.cards = Cards(site, config.profiles, self.pollers, store, self.actuator, spawn, granted)
+        self.watcher.first.append(self.cards.heard)
+        self.batteries = Batteries(
+            site, config.profiles, self.pollers, self.actuator, lambda: self.watcher.watch, store, supervisor.spawn
+        )
+        self.watcher.heard.append(self.batteries.see)
         self.orders = Orders(self._table(), self._keep_frames)
         tolerance_s = config.control.clock_tolerance_s
         self.execution = Execution(site, self.orders.carry_out, store, time.time, tolerance_s=tolerance_s)
-        self.control = Control(config.control, site, config.cloud.auth, self.execution, time.time)
+        self.cards.note = self.execution.note
+        self.capturer = Capturer(site.cameras, config.media, config.storage / "media", site.timezone, supervisor.spawn)
+        self.watcher.changed.append(self.capturer.note)
+        auth = config.cloud.auth
+        self.control = Control(config.control, site, auth, self.execution, time.time, media=self.capturer)
+        self.watcher.changed.append(Openings(self.execution.note, time.monotonic).hear)
+        self.shell = Shell(site, self.orders, self.execution, time.time)
 
     def start(self, ready: asyncio.Event) -> None:
         """Give every task to the supervisor; `ready` is set when the control port listens."""
@@ -179,10 +172,18 @@ class Agent:
         keep("control", lambda: self.control.run(ready))
         keep("door", self.door.run)
         keep("ticks", self.ticks.run)
+        for name, stream in self.capturer.streams():
+            keep(name, stream.run)
+        keep("power mode", self.modes.run)
+        keep("cards", self.cards.run)
         keep("age", self._forget)
+        keep("battery tests", self.batteries.run)
+        keep("audit", self._anchor)
         keep("watchdog", self._supervisor.watchdog)
         self._supervisor.spawn("first status", self._first_status())
+        self._supervisor.spawn("tidy media", self.capturer.tidy())
         self.actuator.settle()
+        self.relays.start()
         for cabinet in self._config.site.cabinets:  # as it is to be, whatever a killed run left behind
             self._sound(cabinet.number, cabinet.number in monitor.sounding(self.watcher.watch))
 
@@ -208,17 +209,28 @@ class Agent:
             SetFrequency: self.changes.set_frequency,
             UpdateNow: self.changes.update_now,
             Defend: self.changes.defend,
+            Reboot: self.relays.reboot,
+            SetPowerMode: self.modes.set_power_mode,
             Unlock: self.actuator.unlock,
-            RunAirConditioner: self.actuator.run_air_conditioner,
+            RunAirConditioner: self.air.run,
+            SetTemperatures: self.air.set_temperatures,
+            SwitchRectifiers: self.rectifiers.switch,
+            TestBattery: self.batteries.test,
+            AskBatteryTest: self.batteries.ask,
+            SetWhitelist: self.cards.set_whitelist,
         }
         return table
 
     def _keep_frames(self, command: Command) -> None:
         """Keep the raw frames of the moment in which the hardware did not do a command."""
         number = getattr(command, "cabinet", None)
-        for device in self._config.site.devices.values():
-            if device.cabinet == number:
-                self._pin(device.key, f"{type(command).__name__} failed")
+        devices = {device.key for device in self._config.site.devices.values() if device.cabinet == number}
+        if isinstance(command, SetPowerMode):
+            devices |= self.modes.devices()
+        elif isinstance(command, Reboot):
+            devices |= self.relays.devices(command.relay)
+        for device in devices:
+            self._pin(device, f"{type(command).__name__} failed")
 
     def _hint(self, bus: str) -> None:
         """Poll what is on a bus now: somebody at its address says that there is news."""
@@ -233,6 +245,10 @@ class Agent:
 
     async def _answer(self, question: Step) -> AsyncIterator[Step]:
         """Answer a technician at the door."""
+        if question.get("ask") == "command":
+            async for step in self.shell.answer(question):
+                yield step
+            return
         if question.get("ask") != "doctor":
             async for step in self.doctor.answer(question):
                 yield step
@@ -270,6 +286,21 @@ class Agent:
             wrong = any(self.uplink.state(channel).wrong_clock == "ours" for channel in CHANNELS)
             if self.ticks.steady_s() >= STEADY_S and not wrong:
                 await self._store.forget_too_old(time.time())
+                await self.capturer.forget_too_old(time.time())
+
+    async def _anchor(self) -> None:
+        """Log the newest mark of the audit: out of reach of whoever edits the file."""
+        if count := await self._store.interrupted_requests():
+            log.warning(
+                "%d requests were under way when the agent ended last; the audit has them as interrupted", count
+            )
+        told = 0
+        while True:
+            newest = await self._store.audit_newest()
+            if newest.number != told:
+                log.info("the audit has %d entries, newest mark %s", newest.number, newest.mark)
+                told = newest.number
+            await asyncio.sleep(AUDIT_S)
 
 
 class _Stop(Exception):

@@ -22,7 +22,10 @@ _HELP = {
     "run": Text("运行（由 systemd 启动）", "run the daemon"),
     "check": Text("检查配置文件，列出所有错误", "check the site file and list every fault"),
     "show": Text("读取所有设备一次，打印将要上传的内容", "read everything once and print what would be uploaded"),
-    "profiles": Text("列出已知的设备型号", "list the products that are known"),
+    "profiles": Text(
+        "已知的设备型号；show、lint、schema：一个型号、检查型号文件、其 JSON Schema",
+        "the products that are known; show one, lint a file, or print the schema of such files",
+    ),
     "schema": Text("打印配置文件的 JSON Schema（供编辑器使用）", "print the site file's JSON Schema for editors"),
     "state": Text("查看或清除平台下发的设置", "show or reset what the cloud has set"),
     "outbox": Text(
@@ -36,6 +39,16 @@ _HELP = {
         "检查总线、接线、上传和时钟，指出问题", "look at buses, wiring, uploads and clock, and say what is wrong"
     ),
     "frames": Text("显示一条总线的原始报文", "show the raw frames of a bus"),
+    "identify": Text(
+        "认出总线或主机上是什么设备，给出配置行", "tell which product answers, and print its lines for the site file"
+    ),
+    "command": Text(
+        "在本地执行平台的命令（同样检查，同样记入审计）", "the cloud's commands from here, checked and audited alike"
+    ),
+    "audit": Text(
+        "谁要求做什么、做了没有；show：查看，verify：校验是否被改动",
+        "who asked what, and what was done; show them, or verify that nobody edited them",
+    ),
 }
 _FILE = Text("配置文件", "the site file")
 _RESET = Text(
@@ -77,9 +90,25 @@ def _parser(language: Language) -> argparse.ArgumentParser:
             sub.add_argument("-v", "--verbose", action="store_true")
         if name in _QUESTIONS:
             _ask_for(sub, name, language)
+        if name == "identify":
+            from gantry_agent.cli import identify
+
+            identify.add_arguments(sub, language)
+        if name == "profiles":
+            from gantry_agent.cli import profiles
+
+            profiles.add_arguments(sub, language)
         if name == "outbox":
             sub.add_argument("what", nargs="?", choices=("gaps", "outages"))
             sub.add_argument("--since", type=_span, default="30d", metavar="30d|12h|90m")
+        if name == "command":
+            _order_for(sub, language)
+        if name == "audit":
+            sub.add_argument("what", choices=("show", "verify"))
+            sub.add_argument("--since", type=_span, default="7d", metavar="30d|12h|90m")
+            sub.add_argument("--at", metavar="03:12", help=_AT.render(language))
+            sub.add_argument("--latest", type=int, default=50, metavar="N")
+            sub.add_argument("--json", action="store_true")
         if name == "state":
             sub.add_argument("reset", nargs="*", metavar="reset NAME", help=_RESET.render(language))
     return parser
@@ -142,14 +171,16 @@ def _show(arguments: argparse.Namespace, language: Language) -> int:
 
 
 def _profiles(arguments: argparse.Namespace, language: Language) -> int:
-    from gantry_agent.config.site import SHIPPED_PROFILES, SITE_PROFILES
-    from gantry_agent.field import profile as profiles
+    from gantry_agent.cli import profiles
 
-    folders = (SITE_PROFILES, SHIPPED_PROFILES)
-    for name in profiles.names(folders):
-        found = profiles.load(name, folders)
-        print(f"{name:28} {found.maturity:11} {found.protocol:7} {found.title.render(language)}")
-    return 0
+    return profiles.run(arguments, language)
+
+
+def _identify(arguments: argparse.Namespace, language: Language) -> int:
+    from gantry_agent.cli import identify
+
+    there = arguments.config != DEFAULT_FILE or arguments.config.exists()  # a new site has no file yet
+    return identify.run(read_config(arguments.config) if there else None, arguments, language)
 
 
 def _schema(arguments: argparse.Namespace, language: Language) -> int:
@@ -162,7 +193,7 @@ def _schema(arguments: argparse.Namespace, language: Language) -> int:
 def _state(arguments: argparse.Namespace, language: Language) -> int:
     config = read_config(arguments.config)
     from gantry_agent.cli import kept
-    from gantry_agent.orders.changes import OVERRIDES
+    from gantry_agent.orders.changes import OVERRIDES_SHOWN, is_override
 
     words = arguments.reset
     if not words:
@@ -172,8 +203,8 @@ def _state(arguments: argparse.Namespace, language: Language) -> int:
             print(said.render(language))
         return 0
     names = words[1:]
-    if words[0] != "reset" or not names or not set(names) <= OVERRIDES:
-        valid = ", ".join(sorted(OVERRIDES))
+    if words[0] != "reset" or not names or not all(map(is_override, names)):
+        valid = OVERRIDES_SHOWN
         usage = Text(
             f"用法：gantry-agent state [reset 名称 …]；可用的名称：{valid}",
             f"usage: gantry-agent state [reset NAME …]; valid names: {valid}",
@@ -214,6 +245,46 @@ def _outbox(arguments: argparse.Namespace, language: Language) -> int:
     return 0 if good else 1
 
 
+_AT = Text("这个时刻前后十分钟：03:12 或 2026-11-24 03:12", "ten minutes around: 03:12 or 2026-11-24 03:12")
+
+
+def _order_for(sub: argparse.ArgumentParser, language: Language) -> None:
+    """Add the arguments of `command`, and list the words it knows."""
+    from gantry_agent.cli import command
+
+    sub.formatter_class = argparse.RawDescriptionHelpFormatter
+    sub.epilog = command.usage(language)
+    sub.add_argument("words", nargs="+", metavar="COMMAND|FIELD=VALUE")
+    dry = Text("只检查并打印将要写出的报文", "only check, and print the frames that would be written")
+    computer = Text("computerControl（服务器、频率、立即上传）", "computerControl: server, frequency, update now")
+    sub.add_argument("--dry-run", action="store_true", help=dry.render(language))
+    sub.add_argument("--computer", action="store_true", help=computer.render(language))
+    sub.add_argument("--json", action="store_true")
+
+
+def _command(arguments: argparse.Namespace, language: Language) -> int:
+    config = read_config(arguments.config)
+    from gantry_agent.cli import command
+
+    how = {"computer": arguments.computer, "dry": arguments.dry_run, "as_json": arguments.json}
+    return command.run(config, arguments.words, language, **how)
+
+
+def _audit(arguments: argparse.Namespace, language: Language) -> int:
+    config = read_config(arguments.config)
+    from gantry_agent.cli import audit
+
+    if arguments.what == "verify":
+        lines, good = asyncio.run(audit.verify(config))
+        for line in lines:
+            print(line.render(language))
+        return 0 if good else 1
+    asked = {"since_s": arguments.since, "around": arguments.at, "limit": arguments.latest}
+    for told in asyncio.run(audit.show(config, language, as_json=arguments.json, **asked)):
+        print(told)
+    return 0
+
+
 def _span(text: str) -> float:
     from gantry_agent.cli import ledger
 
@@ -235,7 +306,10 @@ def _ask_for(sub: argparse.ArgumentParser, name: str, language: Language) -> Non
     """Add the arguments of a technician's question."""
     said = {key: text.render(language) for key, text in _ARGUMENTS.items()}
     if name == "probe":
+        from gantry_agent.cli import identify
+
         sub.add_argument("device", metavar="DEVICE", help=said["device"])
+        identify.add_recording(sub, language)
     if name in {"scan", "frames"}:
         sub.add_argument("bus", metavar="BUS", help=said["bus"])
     if name == "scan":
@@ -255,9 +329,10 @@ def _question(arguments: argparse.Namespace, language: Language) -> int:
     config = read_config(arguments.config)
     from gantry_agent.cli import technician
 
-    keys = ("device", "bus", "units", "thorough", "latest")
+    keys = ("device", "bus", "units", "thorough", "latest", "record")
     question = {"ask": arguments.command} | {key: getattr(arguments, key) for key in keys if key in arguments}
-    return technician.run(config, question, language, as_json=arguments.json)
+    output = getattr(arguments, "output", None)
+    return technician.run(config, question, language, as_json=arguments.json, output=output)
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace, Language], int]] = {
@@ -268,5 +343,8 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace, Language], int]] = {
     "schema": _schema,
     "state": _state,
     "outbox": _outbox,
+    "command": _command,
+    "audit": _audit,
+    "identify": _identify,
     **dict.fromkeys(sorted(_QUESTIONS), _question),
 }

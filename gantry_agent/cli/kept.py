@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 
 from gantry_agent.agent import DATABASE
 from gantry_agent.config import Config
-from gantry_agent.orders.changes import OVERRIDES
-from gantry_agent.store import Store
+from gantry_agent.orders.changes import is_override
+from gantry_agent.store import Salvaged, Store
 from gantry_agent.text import Text
 
 
@@ -21,7 +21,7 @@ async def overrides(config: Config) -> dict[str, str]:
     if not path.exists():
         return {}
     async with Store(path, readonly=True) as store:
-        return {name: value for name, value in (await store.settings()).items() if name in OVERRIDES}
+        return {name: value for name, value in (await store.settings()).items() if is_override(name)}
 
 
 async def drop(config: Config, names: Sequence[str]) -> set[str]:
@@ -41,6 +41,7 @@ async def outbox(config: Config, limit: int = 50) -> list[Text]:
         return [Text("还没有运行过，没有记录", "the agent has not run yet; there are no records")]
     async with Store(path, readonly=True) as store:
         counts, kept, losses = await store.counts(), await store.records(limit), await store.losses()
+        salvages = await store.salvages()
     zone = ZoneInfo(config.site.timezone)
     lines = [
         Text(
@@ -64,7 +65,17 @@ async def outbox(config: Config, limit: int = 50) -> list[Text]:
     for loss in losses:
         span = f"{_clock(loss.first_taken_at, zone)} - {_clock(loss.last_taken_at, zone)}"
         lines.append(Text(f"丢失 {loss.count} 条：{loss.cause}（{span}）", f"lost {loss.count}: {loss.cause} ({span})"))
-    return lines
+    return [*lines, *(_told_salvage(one, zone) for one in salvages)]
+
+
+def _told_salvage(one: Salvaged, zone: ZoneInfo) -> Text:
+    when = _clock(one.at, zone)
+    more = Text("", "") if one.done else Text("，仍在进行", ", and it goes on")
+    return Text(
+        f"{when} 数据库损坏，救回 {one.saved} 条记录，{one.lost} 条无法读出{more.zh}",
+        f"{when} the state database was damaged: {one.saved} records were carried over, {one.lost} could not be read"
+        f"{more.en}",
+    )
 
 
 def _clock(at: float, zone: ZoneInfo) -> str:

@@ -28,6 +28,7 @@ _CAUSES: Final[Mapping[str, Text]] = {
     ledger.CLOCK: Text("时钟被调整", "the clock was stepped"),
     ledger.SCHEDULE: Text("上传间隔被修改", "the interval was changed"),
     ledger.NOT_RUNNING: Text("程序未运行", "the agent does not run"),
+    ledger.DAMAGED: Text("数据库损坏", "the state database was damaged"),
     "busy": Text("程序忙或停顿", "the agent was busy or stood still"),
     "": Text("原因不明", "unexplained"),
 }
@@ -134,7 +135,12 @@ _CHANNELS: Final[Mapping[str, Text]] = {
 
 
 def _named(channel: str, cabinet: int) -> Text:
-    return Text(f"机柜 {cabinet}", f"cabinet {cabinet}") if channel == "cabinet" else _CHANNELS["computer"]
+    """Name a series; what was lost with a damaged database may not tell its cabinet."""
+    return (
+        Text(f"机柜 {cabinet}", f"cabinet {cabinet}")
+        if channel == "cabinet" and cabinet
+        else _CHANNELS.get(channel, Text(channel, channel))
+    )
 
 
 def _clock(at: float, zone: ZoneInfo) -> str:

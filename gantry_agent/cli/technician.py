@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -17,6 +18,7 @@ from gantry_agent.cli import ledger
 from gantry_agent.config import Config
 from gantry_agent.console import door
 from gantry_agent.doctor import Step
+from gantry_agent.model import AgentError
 from gantry_agent.store import Hop, Outage
 from gantry_agent.text import Language, Text
 
@@ -32,13 +34,15 @@ QUALITIES = {
 }
 
 
-def run(config: Config, question: Step, language: Language, *, as_json: bool) -> int:
+def run(config: Config, question: Step, language: Language, *, as_json: bool, output: Path | None = None) -> int:
     """Ask, print what comes as it comes, and give the exit code: 1 when something is wrong."""
     teller = _TELLERS[question["ask"]](language, ZoneInfo(config.site.timezone))
 
     async def listen() -> None:
         async with contextlib.aclosing(_steps(config, question, language)) as steps:  # type: ignore[type-var]
             async for step in steps:
+                if "recording" in step:
+                    print(keep(step, output).render(language), file=sys.stderr)
                 lines = [*teller.tell(step)]
                 for line in [json.dumps(step, ensure_ascii=False)] if as_json else lines:
                     print(line, flush=True)
@@ -63,6 +67,20 @@ async def _steps(config: Config, question: Step, language: Language) -> AsyncIte
         print(said.render(language), file=sys.stderr)
         async for step in answer_alone(config, question):
             yield step
+
+
+def keep(step: Step, output: Path | None) -> Text:
+    """Write a recording to its file, over none that is there; say what was done."""
+    path = output or Path(step["file"])
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(step["recording"])
+    except FileExistsError:
+        raise AgentError(f"cannot write {path}: it is there already; name another with --output") from None
+    return Text(
+        f"已写入 {path}；发出前请看一遍，名称、序列号、地址应已隐去",
+        f"written to {path}; look through it before you send it: names, serial numbers and addresses are taken out",
+    )
 
 
 class _Teller:

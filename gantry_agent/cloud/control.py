@@ -23,6 +23,7 @@ from aiohttp.http import HttpProcessingError
 
 from gantry_agent.cloud import commands, protocol
 from gantry_agent.cloud.execution import Asked, Execution, asked
+from gantry_agent.cloud.media import Enclosure, Envelopes, Media, send
 from gantry_agent.cloud.protocol import BINFILE_AUTH, BINFILE_MD5, CONTENT_TYPE, Code, Refusal
 from gantry_agent.cloud.rates import Rates
 from gantry_agent.cloud.reception import BACKLOG, Reception
@@ -91,6 +92,7 @@ class Control:
         *,
         body_s: float = BODY_S,
         keepalive_s: float = KEEPALIVE_S,
+        media: Media | None = None,
     ) -> None:
         self._settings = settings
         self._site = site
@@ -98,6 +100,7 @@ class Control:
         self._execution = execution
         self._now = now
         self._body_s, self._keepalive_s = body_s, keepalive_s
+        self._media, self._envelopes = media, Envelopes(site.gantry_id)
         self._allow = tuple(ipaddress.ip_network(each, strict=False) for each in settings.allow)
         self._rates = Rates(settings.requests_per_minute)
         self._reception: Reception | None = None
@@ -166,7 +169,7 @@ class Control:
     def _lets_in(self, address: str) -> bool:
         return self._allowed(_plain(address))
 
-    async def _respond(self, request: web.Request) -> web.Response:
+    async def _respond(self, request: web.Request) -> web.StreamResponse:
         address = _plain(request.remote or "")
         try:
             async with asyncio.timeout(self._body_s):
@@ -183,11 +186,13 @@ class Control:
         with self._reception.busy(request.protocol):
             judged = self._judge(who, body, headers.get(BINFILE_MD5), headers.get(BINFILE_AUTH))
             told = await self._execution.guarded(judged)
+            if isinstance(told, Enclosure):
+                return await send(request, told, self._auth)
         return web.Response(body=told, headers={"Content-Type": CONTENT_TYPE})
 
     # --- judging, in the order of PROTOCOL §4 ---
 
-    async def _judge(self, who: Asked, body: bytes, md5: str | None, auth: str | None) -> bytes:
+    async def _judge(self, who: Asked, body: bytes, md5: str | None, auth: str | None) -> bytes | Enclosure:
         refuse = self._execution.refuse
         refusal = self._stop_stranger(who.who, body, md5, auth)
         if refusal is not None:
@@ -204,10 +209,20 @@ class Control:
             query = commands.read_media_query(request.business, self._site)
             if isinstance(query, Refused):
                 return refuse(who, Refusal(Code.BAD_PARAMETER, query.field))
-            return refuse(who, Refusal(Code.NO_MEDIA))  # no cameras in this version: nothing to find
+            return await self._show(who, query)
         repeatable = not commands.asks_result(request.business)
         digest = protocol.digest(body) if repeatable else None
         return await self._execution.answer(who, request.method, request.business, digest)
+
+    async def _show(self, who: Asked, query: commands.MediaQuery) -> bytes | Enclosure:
+        """D23. A query: D6 does not hold for it, and each one is answered with what there is then."""
+        capture = await self._media.find(query.cabinet, query.opened_at) if self._media else None
+        enclosure = await self._envelopes.enclose(capture) if capture else None
+        if enclosure is None:
+            return self._execution.refuse(who, Refusal(Code.NO_MEDIA))
+        self._execution.note(who.entry(f"answered with {enclosure.name}, MD5 {enclosure.md5}", b""))
+        log.info("%s gets %s (%d kB)", who.who, enclosure.name, enclosure.size // 1000)
+        return enclosure
 
     def _stop_stranger(self, address: str, body: bytes, md5: str | None, auth: str | None) -> Refusal | None:
         """D5 and D2. The rate comes first, or a code could be guessed by trying faster than it allows."""
@@ -222,6 +237,7 @@ class Control:
         if not self._allowed(address) or not protocol.auth_holds(auth, self._auth):
             self._rates.failed(address, now)
             return Refusal(Code.NOT_ALLOWED)
+        self._rates.passed(address)
         return None
 
     def _allowed(self, address: str) -> bool:

@@ -11,7 +11,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from gantry_agent.cloud import commands, protocol
 from gantry_agent.cloud.protocol import Code, Refusal
@@ -20,6 +20,8 @@ from gantry_agent.core.audit import Entry
 from gantry_agent.model import AgentError, Site
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 COMMAND_S: Final = 30.0  # longer than any confirmation by read-back; beyond it the cloud has hung up
 ANSWERS_UNSAVED: Final = 256  # remembered in memory while the store cannot
@@ -134,7 +136,7 @@ class Execution:
             self.note(asked.entry("a repeat of one under way; not executed again", b""))
         return await asyncio.shield(task)  # a caller that hangs up does not stop what others wait for
 
-    async def guarded(self, work: Awaitable[bytes]) -> bytes:
+    async def guarded(self, work: Awaitable[T]) -> T | bytes:
         """The edge: a bug answers 1008, and only the log hears what it was (D7)."""
         try:
             return await work
@@ -258,8 +260,8 @@ def why_not(outcome: Outcome) -> Refusal | None:
     match outcome:
         case Done():
             return None
-        case Partial(failed):
-            return Refusal(Code.FAILED, "空调" + ",".join(map(str, failed)))  # only cmd 3 and 4 have parts (D13)
+        case Partial(failed, why):  # only cmd 3 and 4 have parts (D13)
+            return Refusal(Code.FAILED, "空调" + ",".join(map(str, failed)) + (f": {why}" if why else ""))
         case Refused(field):
             return Refusal(Code.BAD_PARAMETER, field)
         case Failed(why):

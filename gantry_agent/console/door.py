@@ -1,8 +1,9 @@
 """The local door: a Unix socket on which a technician's commands ask the running daemon.
 
-`probe`, `scan` and `doctor` go through it while the daemon runs, so that two never fight for a port. One question a
-connection, one JSON object in a line; the answer is a line per step and a last one with `end` or `error`. Who may ask
-is the file's mode: owner and group. What is asked means nothing here; the answers come from a function that is given.
+`probe`, `scan`, `doctor` and `command` go through it while the daemon runs, so that two never fight for a port. One
+question a connection, one JSON object in a line; the answer is a line per step and a last one with `end` or `error`.
+Who may ask is the file's mode, owner and group; `who` did is told with the question, by the kernel's word. What is
+asked means nothing here; the answers come from a function that is given.
 """
 
 import asyncio
@@ -10,7 +11,10 @@ import contextlib
 import json
 import logging
 import os
+import pwd
+import socket
 import stat
+import struct
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -84,6 +88,7 @@ class Door:
             if not isinstance(question, Mapping):
                 await _send(writer, {"error": "cannot read the question: an object is wanted"})
                 return
+            question = {**question, "who": _peer(writer)}
             gone = asyncio.create_task(reader.read(1), name="door client leaves")
             answering = asyncio.create_task(self._answer(question, writer), name="door answer")
             try:
@@ -110,6 +115,16 @@ class Door:
         except AgentError as error:
             last = {"error": str(error)}
         await _send(writer, last)
+
+
+def _peer(writer: asyncio.StreamWriter) -> str:
+    """Name the local user at the other end, as the kernel tells it."""
+    connection = writer.get_extra_info("socket")
+    _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
 
 
 async def _send(writer: asyncio.StreamWriter, step: Mapping[str, Any]) -> None:

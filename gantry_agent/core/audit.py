@@ -19,7 +19,8 @@ START = "0" * 64  # the mark before the first entry
 class Entry:
     """What was asked, by whom, what was done for it and how it ended.
 
-    `at` is Unix seconds. `who` is an address or a local user, `via` the way: `cloud` or `shell`. `digest` is the
+    `at` is Unix seconds. `who` is an address or a local user, `via` the way: `cloud`, `shell`, or
+    `site` for what happened at a door or a reader. `digest` is the
     SHA-256 of the bytes that came. `intent` is what the agent took them to mean, empty if nothing. `steps` is what was
     written and read back. `outcome` is in the agent's words, `answer` the code and text the asker got.
     """

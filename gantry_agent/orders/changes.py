@@ -4,6 +4,7 @@ What they set is kept in the store before it counts, over what the site file say
 """
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -17,7 +18,15 @@ log = logging.getLogger(__name__)
 
 CHANNELS: tuple[Channel, Channel] = ("computer", "cabinet")
 DEFEND = "defend."  # setting of a cabinet in defence mode
-OVERRIDES = frozenset(f"{name}.{channel}" for name in ("server", "interval_s") for channel in CHANNELS)
+POWER_MODE = "power_mode"  # setting: the mode that stands (cmd 5)
+REBOOTED = "rebooted."  # setting: when a relay was last cut, Unix seconds; nothing that a person would drop
+_OVERRIDES = frozenset(f"{name}.{channel}" for name in ("server", "interval_s") for channel in CHANNELS) | {POWER_MODE}
+OVERRIDES_SHOWN = ", ".join(sorted([*_OVERRIDES, f"{DEFEND}N"]))
+
+
+def is_override(name: str) -> bool:
+    """Tell whether a setting is one that a command made over what the site file says, and that may be dropped."""
+    return name in _OVERRIDES or (name.startswith(DEFEND) and name.removeprefix(DEFEND).isdecimal())
 
 
 @dataclass(slots=True)
@@ -27,6 +36,8 @@ class Overrides:
     server: dict[Channel, str] = field(default_factory=dict)
     interval_s: dict[Channel, int] = field(default_factory=dict)
     defended: frozenset[int] = frozenset()  # cabinets in defence mode (cmd 6)
+    power_mode: int = 0  # (cmd 5)
+    rebooted: dict[str, float] = field(default_factory=dict)  # when a relay was last cut, by its name (cmd 1)
 
 
 def read_overrides(settings: Mapping[str, str]) -> Overrides:
@@ -43,6 +54,13 @@ def read_overrides(settings: Mapping[str, str]) -> Overrides:
                 found.interval_s[channel] = int(interval)
             else:
                 log.warning("cannot use the stored interval_s.%s = %r; using the site file's", channel, interval)
+    if (mode := settings.get(POWER_MODE, "0")) in {"0", "1", "2", "3"}:
+        found.power_mode = int(mode)
+    else:
+        log.warning("cannot use the stored %s = %r; nothing is cut", POWER_MODE, mode)
+    for name, value in settings.items():
+        if name.startswith(REBOOTED) and re.fullmatch(r"\d{1,12}(\.\d+)?", value):
+            found.rebooted[name.removeprefix(REBOOTED)] = float(value)
     return found
 
 

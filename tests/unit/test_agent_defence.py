@@ -1,13 +1,13 @@
 """The watcher's part in the defence: when siren and beacon are switched (D22)."""
 
-from gantry_agent.agent import Watcher
+from gantry_agent.watcher import Watcher
 from gantry_agent.config import read_config
 from gantry_agent.model import Answered, Reading, Role
 from gantry_agent.orders.changes import read_overrides
 
 SITE = """\
 gantry: {id: G000211001002110010}
-cloud: {server: "http://10.0.0.1/monitor.do", auth: "123456"}
+cloud: {server: "http://10.0.0.1/monitor.do", auth: "roadside-7"}
 buses: {io: {type: modbus-tcp, host: 10.0.0.2}}
 cabinets:
   - id: 1
