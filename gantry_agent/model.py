@@ -7,6 +7,7 @@ names the things that have them. One concept, one word, in code, YAML, log and p
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
@@ -62,6 +63,7 @@ class Answered:
     device: str
     at: float
     fields: Mapping[tuple[Role, str], Reading]
+    points: Mapping[str, Reading] = field(default_factory=dict)  # raw, those that the site watches (`Device.watched`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +102,8 @@ class Bus:
     """A shared medium, as configured. `settings` are those of its kind (README, "The site file")."""
 
     name: str
-    kind: Literal["serial", "serial-tcp", "modbus-tcp", "snmp", "host"]
-    settings: Mapping[str, Value | None] = field(hash=False)
+    kind: Literal["serial", "serial-tcp", "modbus-tcp", "snmp", "uhppote", "host"]
+    settings: Mapping[str, Value | None] = field(hash=False, repr=False)  # communities and keys among them
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,7 @@ class Device:
     parameters: Mapping[str, Value] = field(hash=False, default_factory=lambda: NOTHING)
     mapping: Mapping[tuple[Role, str], MappedPoint] = field(hash=False, default_factory=lambda: MappingProxyType({}))
     skip: frozenset[str] = frozenset()
+    watched: frozenset[str] = frozenset()  # points that are wanted raw: of card readers
 
 
 Feeds = Literal["", "uplink", "agent"]  # what loses its supply while an output is on: the way to the cloud, this PC
@@ -206,20 +209,43 @@ class Camera:
 
     cabinet: int
     side: Literal["front", "back"]
-    snapshot: str | None
-    stream: str | None
+    snapshot: str | None = field(repr=False)  # some cameras want their password in the URL's query
+    stream: str | None = field(repr=False)
     user: str = ""
     password: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
+class Capture:
+    """A picture or video of one door opening, whole on the disk; `stamp` is the opening's `yyyyMMddhhmmsszzz`."""
+
+    path: Path
+    stamp: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reader:
-    """A card reader that only reads: the point that shows the card, at one door (D12)."""
+    """A card reader at one door: the point that shows the card, and those that tell of a showing ('' without).
+
+    It only reads, and the agent decides (D12); or `decides`: a controller has let in whom it shows.
+    """
 
     cabinet: int
     side: Literal["front", "back"]
     device: str
     point: str
+    count: str = ""  # changes with every showing
+    given: str = ""  # 0 while there is no card
+    decides: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DoorController:
+    """A board that keeps cards of its own, and those of its doors that the whitelist opens."""
+
+    device: str  # by which it is asked
+    serial: int
+    doors: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +286,9 @@ class Site:
     power_modes: tuple[tuple[tuple[int, str], ...], ...] = ((), (), ())  # (cabinet, output) cut from level 1, 2, 3 on
     cameras: tuple[Camera, ...] = ()
     readers: tuple[Reader, ...] = ()
+    controllers: tuple[DoorController, ...] = ()
     merge_cards: bool = False  # a new whitelist adds to the old one instead of taking its place (D12)
+    card_numbers: Literal["decimal", "hex"] = "decimal"  # how the cloud writes a cardId that is all digits
     interlocks: Interlocks = Interlocks()
 
     def output(self, place: tuple[int, str]) -> Output:

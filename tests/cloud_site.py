@@ -7,7 +7,7 @@ from types import MappingProxyType
 from gantry_agent.model import Cabinet, Computer, Device, Door, Output, Relay, Site
 
 GANTRY = "G000211001002110010"
-AUTH = "123456"
+AUTH = "roadside-7"
 NOW = 1_564_734_526
 
 SITE = Site(

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-AUTH = "123456"
+AUTH = "roadside-7"
 GANTRY = "G000211001002110010"
 
 

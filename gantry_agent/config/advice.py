@@ -6,18 +6,20 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from gantry_agent.config import schema
+from gantry_agent.config import cameras, schema
 from gantry_agent.config.buses import LOCAL_BUS
 from gantry_agent.config.crosscheck import Problem, Whole
 from gantry_agent.faults import Path_, suggest
 from gantry_agent.text import Text
 
 NETWORK_CARDS = Path("/sys/class/net")
-SAMPLE_ID, SAMPLE_AUTH = "G000211001002110010", "123456"  # as they stand in config/gantry.yaml
+SAMPLE_ID, SAMPLE_AUTH = "G000211001002110010", "replace-me"  # as they stand in config/gantry.yaml
 
 
 def doubts(whole: Whole, folders: Sequence[Path]) -> Iterator[Problem]:
     """List what the technician should look at again."""
+    if whole.shape.lab:
+        yield ("lab",), Text("试验用；现场请删去 lab: true", "for trials only; take lab: true out on site"), False
     if not _is_loopback(urlsplit(whole.shape.cloud.server).hostname or ""):  # a trial needs no names of its own
         yield from _unedited(whole.shape)
     yield from _monitors(whole.shape)
@@ -25,6 +27,7 @@ def doubts(whole: Whole, folders: Sequence[Path]) -> Iterator[Problem]:
     yield from _unused_buses(whole)
     yield from _this_pc(whole.shape)
     yield from _unmounted(whole.shape)
+    yield from cameras.doubts(whole.shape)
 
 
 def _unedited(shape: schema.SiteFile) -> Iterator[Problem]:

@@ -87,6 +87,8 @@ def _idle(whole: Whole) -> Iterator[Problem]:
         outputs = whole.complaints.node("cabinets", i, "outputs") if written else None
         raw = outputs.values() if isinstance(outputs, Mapping) else ()
         used |= {f"{cabinet.id}.{one['device']}" for one in raw if isinstance(one, Mapping) and "device" in one}
+        doors = (cabinet.doors.front, cabinet.doors.back)
+        used |= {f"{cabinet.id}.{door.reader.device}" for door in doors if door and door.reader}
     for key, profile in whole.profiles.items():
         path = whole.where[key]
         if whole.filled[key] or key in used or whole.complaints.written("map", *path):
@@ -177,9 +179,15 @@ def _places(profile: Profile) -> Iterator[tuple[str, InRegister, str]]:
         for place in (point.place, point.write):
             if isinstance(place, InRegister):
                 yield name, place, point.encoding.kind
+        for place in (point.pulse.on, point.pulse.off) if point.pulse else ():
+            if place is not None:
+                yield name, place, "u16"
     for order in profile.writes:
-        if isinstance(order.place, InRegister):
-            yield f"{order.name.member}.{order.name.field}", order.place, order.kind
+        for step in order.steps:
+            if isinstance(step.place, InRegister):
+                yield f"{order.name.member}.{order.name.field}", step.place, step.kind
+            if step.block is not None:
+                yield f"{order.name.member}.{order.name.field}", step.block.first, f"text:{step.block.count}"
     for setting in profile.on_return:
         if isinstance(setting.place, InRegister):
             yield "on_return", setting.place, setting.kind

@@ -23,6 +23,14 @@ def _check_host(host: str) -> str:
     return host
 
 
+def _check_ip(ip: str) -> str:
+    try:
+        ipaddress.ip_address(ip)
+    except ValueError:
+        raise PydanticCustomError("host_address", "{host} is no IP address", {"host": ip}) from None
+    return ip
+
+
 def _check_host_alone(host: str) -> str:
     if found := re.fullmatch(r"([^:]+):(\d+)", host):
         raise PydanticCustomError("host_with_port", "give the port by itself", {"port": found[2]})
@@ -57,12 +65,21 @@ Address = Annotated[
 ]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/@]+(/\S*)?$"), AfterValidator(_check_url)]
 ProxyUrl = Annotated[str, StringConstraints(pattern=r"^(environment|http://[^\s/]+/?)$"), AfterValidator(_check_url)]
+# Without a login: it would stand in whatever shows a URL.
+SnapshotUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/@]+(/[^\s@]*)?$"), AfterValidator(_check_url)]
+StreamUrl = Annotated[
+    str, StringConstraints(pattern=r"^(https?|rtsp)://[^\s/@]+(/[^\s@]*)?$"), AfterValidator(_check_url)
+]
+User = Annotated[str, StringConstraints(pattern=r"^[^:\x00-\x1f\x7f]{1,128}$")]  # RFC 7617: a colon ends it
 Secret = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,128}$")]  # it travels in a header
+DEFAULT_AUTH = "123456"  # of the platform's simulators and manuals: whoever knows the interface knows it
 FilePath = Annotated[str, StringConstraints(pattern=r"^[^\x00]+$")]
 RootedPath = Annotated[
     str, StringConstraints(pattern=r"^/[^\x00]*$")
 ]  # the daemon has no folder of its own to count from
 Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9.:_-]*$"), AfterValidator(_check_host_alone)]
+Ip = Annotated[str, AfterValidator(_check_ip)]
+NO_IP = "0.0.0.0"  # noqa: S104 - of a relay that stands for a faulty one
 Number = Annotated[int, Field(ge=1, le=999)]
 AlarmText = Annotated[str, StringConstraints(pattern=r"^[^,\x00-\x1f\x7f]{1,40}$")]  # commas join texts (§3.1.2)
 ShortSeconds = Annotated[float, Field(gt=0, le=3600)]
@@ -159,7 +176,13 @@ class SnmpBus(Part):
     priv_key_file: FilePath | None = None
 
 
-AnyBus = Annotated[SerialBus | SerialTcpBus | ModbusTcpBus | SnmpBus, Field(discriminator="type")]
+class UhppoteBus(Part):
+    type: Literal["uhppote"]
+    host: Host
+    port: Port = 60000
+
+
+AnyBus = Annotated[SerialBus | SerialTcpBus | ModbusTcpBus | SnmpBus | UhppoteBus, Field(discriminator="type")]
 
 
 class _Computer(Part):
@@ -220,10 +243,17 @@ class Output(Part):
     point: str
     pulse_s: ShortSeconds | None = None
     invert: bool = False
+    feeds: Literal["uplink", "agent"] | None = None
+
+
+class DoorReader(Part):
+    device: Name
+    point: str
 
 
 class DoorSide(Part):
     unlock: Name | None = None
+    reader: DoorReader | None = None
 
 
 class Doors(Part):
@@ -243,12 +273,55 @@ class Alarm(Part):
     text: AlarmText
 
 
+class Camera(Part):
+    snapshot: SnapshotUrl | None = None
+    stream: StreamUrl | None = None
+    user: User | None = None
+    password: Secret | None = None
+    password_file: FilePath | None = None
+
+
+class Cameras(Part):
+    front: Camera | None = None
+    back: Camera | None = None
+
+
 class Cabinet(Part):
     id: Number
     devices: dict[Name, Device] = {}
     outputs: dict[Name, Output] = {}
     doors: Doors = Doors()
+    cameras: Cameras = Cameras()
     alarms: list[Alarm] = []
+
+
+class Relay(Part):
+    ip: Ip
+    port: Port
+    output: str | None = None  # its name, or cabinet.name
+    host: bool = False
+    pulse_s: Annotated[float, Field(ge=1, le=20)] = 10.0  # the answer waits for its end, and the cloud does for that
+    hold_off_s: Annotated[float, Field(ge=0, le=86400)] = 120.0
+    default: bool = False
+
+
+class Interlocks(Part):
+    compressor_off_s: Annotated[float, Field(ge=0, le=3600)] = 180.0
+    battery_low_v: Annotated[float, Field(ge=0, le=1000)] = 48.0
+    battery_low_percent: Annotated[float, Field(ge=0, le=100)] = 50.0
+
+
+class Access(Part):
+    whitelist: Literal["replace", "merge"] = "replace"
+    card_numbers: Literal["decimal", "hex"] = "decimal"
+
+
+class Media(Part):
+    max_mb: Annotated[int, Field(ge=50, le=1_000_000)] = 500
+    max_days: Annotated[int, Field(ge=1, le=3650)] = 90
+    before_s: Annotated[float, Field(ge=0, le=20)] = 5.0  # the ring in memory holds both
+    after_s: Annotated[float, Field(ge=1, le=20)] = 5.0
+    tolerance_s: Annotated[float, Field(ge=0.1, le=60)] = 2.0  # D23
 
 
 class Events(Part):
@@ -264,15 +337,21 @@ class SiteFile(Part):
     """The whole file."""
 
     gantry: Gantry
+    lab: bool = False  # a trial on a bench: the default code will do
     cloud: Cloud
     control: Control = Control()
     storage: Storage = Storage()
     polling: Polling = Polling()
     events: Events = Events()
     traps: Traps | None = None
+    media: Media = Media()
     buses: dict[Name, AnyBus] = {}
     computers: list[AnyComputer] = []
     cabinets: list[Cabinet] = []
+    relays: list[Relay] = []
+    power_modes: dict[Literal[1, 2, 3], list[str]] = {}
+    interlocks: Interlocks = Interlocks()
+    access: Access = Access()
 
 
 def json_schema() -> dict[str, Any]:

@@ -13,17 +13,27 @@ from typing import Annotated, Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from gantry_agent.config.schema import SiteFile
+from gantry_agent.config.schema import NO_IP, SiteFile
 from gantry_agent.faults import ConfigFault, Document, Fault, Path_, suggest
 from gantry_agent.text import Text
 
-_SECRETS = frozenset({"auth", "auth_key", "priv_key", "community", "write_community", "user", "proxy"})
+_SECRETS = frozenset({"auth", "password", "auth_key", "priv_key", "community", "write_community", "user", "proxy"})
 
 MENDING_ROUNDS = 8  # each takes out every mismatch it finds; what is left after so many is not a site file
 
 NO_ALARM: Mapping[str, Any] = {"point": "", "above": 0.0, "clear": 0.0, "text": "-"}
+NO_RELAY: Mapping[str, Any] = {"ip": NO_IP, "port": 9, "host": True}
 _STAND_IN: Mapping[str, Any] = {"gantry": {"id": "G"}, "cloud": {"server": "http://x/", "auth": "x"}}
-_NOTHING: Mapping[str | int, Any] = {"cabinets": {"id": 999}, "allow": "127.0.0.1", "skip": "", "alarms": NO_ALARM}
+_NOTHING: Mapping[str | int, Any] = {
+    "cabinets": {"id": 999},
+    "allow": "127.0.0.1",
+    "skip": "",
+    "alarms": NO_ALARM,
+    "relays": NO_RELAY,
+    1: "",
+    2: "",
+    3: "",
+}
 
 _PATTERNS: Mapping[str, Text] = {
     "id": Text(
@@ -40,6 +50,16 @@ _PATTERNS: Mapping[str, Text] = {
     "text": Text("应为 1–40 个字符，不含半角逗号", "must be 1 to 40 characters without a comma"),
     "host": Text("应为 IP 地址或主机名", "valid: an IP address or a host name"),
     "port": Text("串口应以 / 开头，例如 /dev/ttyS1", "a serial port begins with /, like /dev/ttyS1"),
+    "snapshot": Text(
+        "应为 http://… 或 https://… 网址，不含账号口令（写在 user 与 password 中）；路径中的 @ 写作 %40",
+        "valid: http://… or https://…, the login not in it but in user and password; an @ in a path as %40",
+    ),
+    "stream": Text(
+        "应为 rtsp://… 或 http://…（MJPEG）网址，不含账号口令（写在 user 与 password 中）；路径中的 @ 写作 %40",
+        "valid: rtsp://… or http://… (MJPEG), the login not in it but in user and password; an @ in a path as %40",
+    ),
+    "user": Text("应为 1–128 个字符，不含冒号", "valid: 1 to 128 characters without a colon"),
+    "password": Text("应为一行 1–128 个字符", "valid: 1 to 128 characters in one line"),
     "path": Text("应为以 / 开头的路径", "a path must begin with /, like /var/lib/gantry-agent"),
 }
 _SAID_OF_NUMBERS = ("id", "server", "proxy", "listen", "host", "port", "path")  # quotes around a number would not do
@@ -234,7 +254,7 @@ def _shown(error: ErrorDetails) -> str:
     if error["type"] == "union_tag_invalid":
         return f" = {error.get('ctx', {}).get('tag')!r}"
     if isinstance(value, str):
-        value = re.sub(r"//[^/@]*@", "//…@", value)  # a URL's user and password
+        value = re.sub(r"//\S*@", "//…@", value)  # a URL's user and password
     if error["type"] == "missing" or isinstance(value, Mapping | list) or error["loc"][-1] in _SECRETS:
         return ""
     return f" = {value!r}"
@@ -343,7 +363,7 @@ def _always(zh: str, en: str) -> Callable[[ErrorDetails], Text]:
     return lambda _: Text(zh, en)
 
 
-_QUOTED = Text('应为文字；数字请加引号，例如 "123456"', 'must be text; put quotes around digits, like "123456"')
+_QUOTED = Text('应为文字；数字请加引号，例如 "654321"', 'must be text; put quotes around digits, like "654321"')
 _PART = _always("应由“键: 值”组成", "must consist of keys with values")
 
 _MESSAGES: Mapping[str, Callable[[ErrorDetails], Text]] = {

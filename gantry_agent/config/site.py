@@ -11,11 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from gantry_agent import media
 from gantry_agent.cloud.control import ControlSettings, Tls, load_tls
 from gantry_agent.config import advice, alarms, crosscheck, roles, schema
 from gantry_agent.config.buses import LOCAL_BUS, read_buses
+from gantry_agent.config.cameras import media_settings, read_cameras
+from gantry_agent.config.cards import Gates
 from gantry_agent.config.certificates import upload_tls
 from gantry_agent.config.complaints import Complaints
+from gantry_agent.config.relays import Supplies
 from gantry_agent.config.shape import read_shape
 from gantry_agent.faults import ConfigFault, Document, Fault, Path_, read_document, suggest
 from gantry_agent.field import profile as profiles
@@ -27,6 +31,7 @@ from gantry_agent.model import (
     Computer,
     Device,
     Door,
+    Interlocks,
     MappedPoint,
     Output,
     Role,
@@ -39,12 +44,14 @@ from gantry_agent.vocabulary import COMPUTER
 SHIPPED_PROFILES = Path(__file__).parent.parent / "profiles"
 SITE_PROFILES = Path("/etc/gantry-agent/profiles")  # wins by name over the shipped ones
 
-_SPEAKS: Mapping[str, frozenset[str]] = {
+SPEAKS: Mapping[str, frozenset[str]] = {  # by protocol, the kinds of bus that carry it
     "modbus": frozenset({"serial", "serial-tcp", "modbus-tcp"}),
     "snmp": frozenset({"snmp"}),
     "host": frozenset({"host"}),
     "megatec": frozenset({"serial", "serial-tcp"}),
     "ydt1363": frozenset({"serial", "serial-tcp"}),
+    "shengjiu": frozenset({"serial", "serial-tcp"}),
+    "uhppote": frozenset({"uhppote"}),
 }
 
 
@@ -70,6 +77,7 @@ class Config:
     traps: str | None  # where SNMP traps are listened for, address:port
     profiles: Mapping[str, Profile] = field(hash=False)  # by device key
     filled: Mapping[str, frozenset[tuple[Role, str]]] = field(hash=False)  # by device key
+    media: media.Settings
     warnings: tuple[Fault, ...] = ()  # what runs but is probably not meant
 
 
@@ -109,12 +117,14 @@ class _Reader:
         for path, text, at_key in crosscheck.problems(self.whole(devices, used, filled)):
             self.complaints.add(path, text.zh, text.en, at_key=at_key)
         cabinets = tuple(self._alarms(i, cabinet, filled) for i, cabinet in enumerate(cabinets))
+        supplies = Supplies(shape, cabinets, used, self.complaints)
+        gates = Gates(shape, cabinets, devices, used, self._where, self.complaints)
         polling = shape.polling
         site = Site(
             gantry_id=shape.gantry.id,
             timezone=shape.gantry.timezone,
             buses=buses,
-            devices=devices,
+            devices=gates.watching(),
             cabinets=cabinets,
             computers=computers,
             misses=polling.misses,
@@ -122,6 +132,14 @@ class _Reader:
             slow_s=polling.slow_s,
             flap_changes=shape.events.flap_changes,
             hold_down_s=shape.events.hold_down_s,
+            relays=supplies.relays(),
+            power_modes=supplies.modes(),
+            cameras=read_cameras(shape, filled, self.complaints),
+            interlocks=Interlocks(**shape.interlocks.model_dump()),
+            readers=gates.readers,
+            controllers=gates.controllers,
+            merge_cards=shape.access.whitelist == "merge",
+            card_numbers=shape.access.card_numbers,
         )
         return Config(
             site,
@@ -132,6 +150,7 @@ class _Reader:
             self._traps(),
             used,
             filled,
+            media_settings(shape.media),
         )
 
     def whole(
@@ -156,6 +175,13 @@ class _Reader:
     def _cloud(self) -> CloudSettings:
         cloud = self.shape.cloud
         auth = self.complaints.secret(("cloud",), "auth", cloud.auth, cloud.auth_file, required=True)
+        if auth == schema.DEFAULT_AUTH and not self.shape.lab:
+            self.complaints.add(
+                ("cloud", "auth" if cloud.auth is not None else "auth_file"),
+                "不能使用默认鉴权码：它人人皆知，谁都能开门、断电；请用平台分配的鉴权码，仅供试验时可写 lab: true",
+                "cannot use the default code: everybody knows it and could open doors and cut supplies; valid: the"
+                " platform's own code, or with lab: true, for trials only, this one",
+            )
         return CloudSettings(
             server=cloud.server,
             interval_s=cloud.interval_s,
@@ -228,8 +254,8 @@ class _Reader:
                 return
             tail = suggest(name, buses)
             self.complaints.add(path, f"没有总线 {name}{tail.zh}", f"there is no bus {name}{tail.en}")
-        elif profile and buses[name].kind not in _SPEAKS[profile.protocol]:
-            kinds = _SPEAKS[profile.protocol]
+        elif profile and buses[name].kind not in SPEAKS[profile.protocol]:
+            kinds = SPEAKS[profile.protocol]
             right = ", ".join(bus.name for bus in buses.values() if bus.kind in kinds)
             kind, valid = buses[name].kind, " / ".join(sorted(kinds))
             self.complaints.add(
@@ -403,7 +429,9 @@ class _Reader:
                 f"{profile.name} 没有输出 {given.point}{tail.zh}",
                 f"{profile.name} has no output {given.point}{tail.en}",
             )
-        return Output(name, f"{cabinet.id}.{given.device}", given.point, given.pulse_s or 0.0, given.invert)
+        return Output(
+            name, f"{cabinet.id}.{given.device}", given.point, given.pulse_s or 0.0, given.invert, given.feeds or ""
+        )
 
     def _output_named(self, name: str | None, outputs: Mapping[str, Output], path: Path_) -> None:
         if name is not None and name not in outputs and not self.complaints.written(name, *path[:2], "outputs"):

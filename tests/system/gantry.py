@@ -15,6 +15,7 @@ cloud: {{server: "http://127.0.0.1:{cloud}/monitor.do", auth: "{auth}", interval
 control: {{listen: "127.0.0.1:{control}", requests_per_minute: 6000}}
 storage: {{path: {folder}/state}}
 polling: {{fast_s: 0.2, slow_s: 1, misses: 3}}
+interlocks: {{compressor_off_s: 0}}
 buses:
   rs485: {{type: serial, port: {folder}/ttyRS485, baudrate: 9600}}
   converter: {{type: serial-tcp, host: 127.0.0.1, port: {converter}, baudrate: 19200}}
@@ -137,13 +138,21 @@ def gantry(folder: Path, site: str = SITE, interval: int = 10) -> Iterator[Gantr
     """Start the three, wait until each is ready, and end them on leaving; the agent first."""
     names = ("cloud", "control", "converter", "io")
     ports = dict(zip(names, free_ports(len(names)), strict=True))
-    ports |= dict(zip(("power", "pc"), free_ports(2, socket.SOCK_DGRAM), strict=True))
+    udp = ("power", "pc", "ups")
+    ports |= dict(zip(udp, free_ports(len(udp), socket.SOCK_DGRAM), strict=True))
     path = folder / "site.yaml"
     path.write_text(site.format(folder=folder, gantry=GANTRY, auth=AUTH, interval=interval, **ports), encoding="utf-8")
+    with started(folder, path, ports) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def started(folder: Path, path: Path, ports: dict[str, int], auth: str = AUTH) -> Iterator[Gantry]:
+    """Start the three for a site file that is there already; `ports` has at least those of `cloud` and `control`."""
     with contextlib.ExitStack() as stack:
         hardware = Process(*python("hwsim", "run", "--site", str(path), "--api", "127.0.0.1:0"))
         stack.callback(hardware.stop)
-        cloud = Process(*python("hwsim", "cloud", "--listen", f"127.0.0.1:{ports['cloud']}"))
+        cloud = Process(*python("hwsim", "cloud", "--auth", auth, "--listen", f"127.0.0.1:{ports['cloud']}"))
         stack.callback(cloud.stop)
         api = hardware.wait_for(r"hwsim api http").split()[-1]
         hardware.wait_for(r"^hwsim ready")

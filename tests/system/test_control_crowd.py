@@ -12,6 +12,7 @@ import pytest
 from control_rig import LOCAL, Door, opened
 
 from gantry_agent.cloud.reception import CONNECTIONS, OF_ONE_ADDRESS, STRANGERS
+from gantry_agent.command import Unlock
 from gantry_agent.store import Store
 
 pytestmark = pytest.mark.system
@@ -76,6 +77,9 @@ async def test_an_order_is_answered_in_a_crowd(store: Store, addresses: list[str
                 assert (await door.order(cmd="2", unlockDoorId="1", part=part))["code"] == "1000"
                 assert time.monotonic() - began < 2
             assert left(made) <= CONNECTIONS
+            assert len(made) == 2000
+            assert all(each.getsockname()[1] for each in made), "each was bound and has called"
+            assert door.site.done == [Unlock(1, "front")] * 2
 
 
 async def test_strangers_to_the_allow_list_take_no_place_of_the_cloud_and_a_few_are_told_so(store: Store) -> None:

@@ -15,6 +15,7 @@ from cloud_site import AUTH, GANTRY, body, short, signed
 from control_rig import LOCAL, Door, Site, opened
 
 from gantry_agent.cloud.control import CannotListen
+from gantry_agent.cloud.execution import STRANGERS
 from gantry_agent.cloud.rates import FAILURES_PER_MINUTE
 from gantry_agent.command import (
     Command,
@@ -236,6 +237,18 @@ async def test_guessing_the_code_is_stopped_sooner(door):
     assert [await door.code(content, wrong) for _ in range(FAILURES_PER_MINUTE)] == ["1001"] * FAILURES_PER_MINUTE
     assert await door.code(content, wrong) == "1005"
     assert await door.code(content) == "1005"
+
+
+async def test_a_stranger_cannot_push_the_orders_out_of_the_audit(store):
+    async with opened(store) as door:
+        assert (await door.order(updateNow="1"))["code"] == "1000"
+        content = body(at=time.time(), updateNow="1")
+        for _ in range(2 * STRANGERS):
+            assert await door.code(content, {**signed(content), "binfile-auth": "654321"}) in {"1001", "1005"}
+    noted = await store.audit_entries(0.0, time.time() + 60, 10_000)
+    assert len(noted) == STRANGERS + 1
+    assert noted[0].entry.outcome == "done"
+    assert sum(one.entry.outcome.endswith("more were not noted") for one in noted) == 1
 
 
 # --- repeats (D6) ---------------------------------------------------------------------------------------------------
