@@ -11,16 +11,19 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Self
 
-from gantry_agent.core.audit import Entry
+from gantry_agent.command import Card
+from gantry_agent.core.audit import Anchor, Break, Entry
+from gantry_agent.core.audit import Kept as Audited
 from gantry_agent.core.ledger import Books, Schedule
 from gantry_agent.model import Channel, Due, Record
-from gantry_agent.store import audit, ledger, outages, outbox, salvage, settings
+from gantry_agent.store import audit, cards, ledger, outages, outbox, salvage, settings
+from gantry_agent.store.cards import Cards
 from gantry_agent.store.database import Database, StoreFault
 from gantry_agent.store.outages import Hop, Outage
 from gantry_agent.store.outbox import Bounds, Counts, Kept, Loss
 from gantry_agent.store.salvage import Salvaged
 
-__all__ = ["Bounds", "Counts", "Hop", "Kept", "Loss", "Outage", "Salvaged", "Store", "StoreFault"]
+__all__ = ["Bounds", "Cards", "Counts", "Hop", "Kept", "Loss", "Outage", "Salvaged", "Store", "StoreFault"]
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +54,10 @@ class Store:
     def in_memory(self) -> bool:
         """Whether the disk fails just now, so that what is accepted is not safe from a power cut."""
         return self._database.stand_in is not None
+
+    async def checkpoint(self) -> bool:
+        """Write everything into the file itself, before a power cut; False if the disk does not take it now."""
+        return await self._database.checkpoint()
 
     def _bounds_of(self, db: sqlite3.Connection) -> Bounds:
         stand_in = self._database.stand_in
@@ -93,7 +100,10 @@ class Store:
 
         def work(db: sqlite3.Connection) -> tuple[Outage, ...]:
             channel = outbox.delivered(db, number)
-            return outages.arrivals(db, channel, at) if channel else ()
+            arrived = outages.arrivals(db, channel, at) if channel else ()
+            if entries := [one for outage in arrived if (one := outages.as_entry(outage, at, arrived=True))]:
+                audit.append(db, entries)
+            return arrived
 
         for outage in await self._database.run(work):
             log.info("all %d records of %s status that had waited have arrived", outage.waited, outage.channel)
@@ -136,7 +146,15 @@ class Store:
 
     async def begin_stretch(self, at: float, boot: str, schedule: Schedule) -> None:
         """Begin a stretch of running: one process, on one clock, with one schedule."""
-        before = await self._database.run(lambda db: ledger.begin(db, at, boot, schedule))
+
+        def work(db: sqlite3.Connection) -> tuple[float, str] | None:
+            before = ledger.begin(db, at, boot, schedule)
+            if before and (name := outages.AGENT.get(before[1])) and at - before[0] >= outages.AUDITED_S:
+                said = f"uploads were not due for {at - before[0]:.0f} s: {name}"
+                audit.append(db, (Entry(at, "agent", "site", "started", "", outcome=said),))
+            return before
+
+        before = await self._database.run(work)
         if before and (name := outages.AGENT.get(before[1])) and at > before[0]:
             log.warning("uploads were not due for %.0f s before this: %s", at - before[0], name)
 
@@ -161,8 +179,15 @@ class Store:
         await self._database.run(lambda db: outages.trouble(db, channel, Hop(at, hop, said)))
 
     async def over(self, channel: Channel, at: float) -> None:
-        """The channel's outage, if there was one, is over; what failed and what waits is logged."""
-        if outage := await self._database.run(lambda db: outages.over(db, channel, at)):
+        """The channel's outage, if there was one, is over; log and audit say what failed and what waits."""
+
+        def work(db: sqlite3.Connection) -> Outage | None:
+            outage = outages.over(db, channel, at)
+            if outage and (entry := outages.as_entry(outage, at)):
+                audit.append(db, (entry,))
+            return outage
+
+        if outage := await self._database.run(work):
             hops = ", then ".join(f"{hop.name} ({hop.said})" for hop in outage.hops)
             text = "%s status was offline for %.0f s: %s; records that waited: %d"
             log.warning(text, channel, at - outage.began_at, hops, outage.waited)
@@ -184,6 +209,17 @@ class Store:
     async def set_setting(self, name: str, value: str | None) -> None:
         """Keep a setting, or with None drop it."""
         await self._database.run(lambda db: settings.set_setting(db, name, value))
+
+    # --- the whitelist (D12) ---
+
+    async def cards(self) -> Cards | None:
+        """The whitelist; None when none was ever ordered."""
+        return await self._database.run(cards.read)
+
+    async def replace_cards(self, listed: Iterable[Card]) -> None:
+        """Put a list of cards in the place of the one before."""
+        at = time.time()
+        await self._database.run(lambda db: cards.replace(db, listed, at))
 
     # --- repeats (D6) ---
 
@@ -224,13 +260,13 @@ class Store:
         """For the start: let enter the audit what another process began and never ended."""
         return await self._database.run(audit.interrupted)
 
-    async def audit_entries(self, since: float, until: float, limit: int) -> tuple[audit.Kept, ...]:
+    async def audit_entries(self, since: float, until: float, limit: int) -> tuple[Audited, ...]:
         """The newest entries of that time (Unix seconds), oldest first."""
         return await self._database.run(lambda db: audit.entries(db, since, until, limit))
 
-    async def audit_breaks(self) -> tuple[audit.Break, ...]:
+    async def audit_breaks(self) -> tuple[Break, ...]:
         return await self._database.run(audit.breaks)
 
-    async def audit_newest(self) -> audit.Anchor:
+    async def audit_newest(self) -> Anchor:
         """Number and mark of the newest entry; what is logged of it is out of reach of whoever edits the file."""
         return await self._database.run(audit.newest)

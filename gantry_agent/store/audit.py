@@ -13,7 +13,7 @@ from typing import Final
 
 from gantry_agent.core.audit import START, Anchor, Break, Entry, Kept, mark, verify
 
-KEPT: Final = 50_000  # some 20 MB; a gantry is asked a few dozen times a day
+KEPT: Final = 50_000  # some 20 MB; a gantry is asked a few dozen times a day. Never to be more: see `breaks`
 INTERRUPTED: Final = "interrupted: the agent stopped or lost power meanwhile"
 
 _SELECT: Final = "SELECT number, at, who, via, what, digest, intent, steps, outcome, answer, mark FROM audit"
@@ -21,7 +21,7 @@ _SELECT: Final = "SELECT number, at, who, via, what, digest, intent, steps, outc
 
 def append(connection: sqlite3.Connection, entries: Iterable[Entry], most: int = KEPT) -> Anchor:
     """Put entries at the end of the chain, forgetting the oldest; return number and mark of the newest."""
-    newest = _end(connection, "newest")
+    newest = _last(connection)
     for entry in entries:
         number = newest.number + 1
         newest = Anchor(number, mark(newest.mark, number, entry))
@@ -67,10 +67,13 @@ def entries(connection: sqlite3.Connection, since: float, until: float, limit: i
     return tuple(_read(row) for row in reversed(rows))
 
 
-def breaks(connection: sqlite3.Connection) -> tuple[Break, ...]:
-    """Say where the chain does not hold."""
+def breaks(connection: sqlite3.Connection, most: int = KEPT) -> tuple[Break, ...]:
+    """Say where the chain does not hold. What was forgotten though there was room for it was taken out by hand."""
     rows = connection.execute(f"{_SELECT} ORDER BY number")
-    return tuple(verify(_end(connection, "anchor"), (_read(row) for row in rows), _end(connection, "newest")))
+    anchor, newest = _end(connection, "anchor"), _end(connection, "newest")
+    early = anchor.number - max(0, newest.number - most)
+    taken = (Break("missing", anchor.number + 1, early),) if early > 0 else ()
+    return (*taken, *verify(anchor, (_read(row) for row in rows), newest))
 
 
 def newest(connection: sqlite3.Connection) -> Anchor:
@@ -89,6 +92,15 @@ def _forget(connection: sqlite3.Connection, last: int) -> None:
     if row is not None:
         connection.execute("DELETE FROM audit WHERE number <= ?", (last,))
         _set_end(connection, "anchor", Anchor(last, str(row[0])))
+
+
+def _last(connection: sqlite3.Connection) -> Anchor:
+    """Where the chain goes on. A note of its end that was lost or changed keeps no later entry out."""
+    noted = _end(connection, "newest")
+    row = connection.execute(
+        "SELECT number, mark FROM audit WHERE number > ? ORDER BY number DESC LIMIT 1", (noted.number,)
+    ).fetchone()
+    return noted if row is None else Anchor(int(row[0]), str(row[1]))
 
 
 def _end(connection: sqlite3.Connection, name: str) -> Anchor:

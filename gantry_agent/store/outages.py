@@ -10,9 +10,11 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Final
 
+from gantry_agent.core.audit import Entry
 from gantry_agent.core.ledger import CLOCK, KILLED, POWER, SCHEDULE, STOPPED, Books
 
 KEPT: Final = 2000
+AUDITED_S: Final = 60.0  # a link that is gone for less, over and over, must not push the requests out of the audit
 HOPS_KEPT: Final = 20  # of one outage; a link that changes its mind more often is told by its first and last
 OWN_POWER: Final = "own power"
 AGENT: Final = {STOPPED: "agent stopped", KILLED: "agent killed", POWER: OWN_POWER}
@@ -100,6 +102,18 @@ def pauses(books: Books, since: float) -> tuple[Outage, ...]:
         hop = Hop(last_sign, AGENT.get(before.ended, before.ended), "")
         found.append(Outage("", last_sign, after.began_at, (hop,)))
     return tuple(found)
+
+
+def as_entry(outage: Outage, at: float, *, arrived: bool = False) -> Entry | None:
+    """What the audit says of an outage when it is over, or when its records have arrived; None of a short one."""
+    lasted_s = (outage.ended_at or at) - outage.began_at
+    if lasted_s < AUDITED_S or (arrived and not outage.waited):
+        return None
+    if arrived:
+        return Entry(at, "uplink", "site", f"{outage.channel} status", "", outcome=f"all {outage.waited} have arrived")
+    hops = ", then ".join(f"{hop.name} ({hop.said})" if hop.said else hop.name for hop in outage.hops)
+    said = f"offline for {lasted_s:.0f} s: {hops}; records that waited: {outage.waited}"
+    return Entry(at, "uplink", "site", f"{outage.channel} status", "", outcome=said)
 
 
 _SELECT: Final = "SELECT channel, began_at, ended_at, hops, waited, arrived_at FROM outages"

@@ -149,6 +149,10 @@ async def test_an_outage_is_kept_with_its_hops_and_with_the_arrival_of_what_wait
         await store.delivered(second.number)
         assert (await store.outages(0.0))[0].arrived_at
         assert await store.outages(301.0) == ()
+        over, arrived = (one.entry for one in await store.audit_entries(0.0, 1e12, 10))
+        assert (over.at, over.who, over.what) == (300.0, "uplink", "cabinet status")
+        assert over.outcome == "offline for 200 s: TCP (refused), then HTTP (503); records that waited: 2"
+        assert arrived.outcome == "all 2 have arrived"
     assert "offline for 200 s: TCP (refused), then HTTP (503); records that waited: 2" in caplog.text
 
 
@@ -164,6 +168,10 @@ async def test_absences_of_the_agent_itself_are_outages_too(tmp_path):
             (150.0, 200.0, "own power"),
             (260.0, 300.0, "agent stopped"),
         ]
+        assert await store.audit_entries(0.0, 1e12, 10) == ()  # the audit has those of a minute and more
+        await store.begin_stretch(400.0, "c", {})
+        (entry,) = await store.audit_entries(0.0, 1e12, 10)
+        assert entry.entry.outcome == "uploads were not due for 100 s: own power"
 
 
 def test_one_agent_per_storage(tmp_path, monkeypatch):
