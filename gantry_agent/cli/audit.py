@@ -58,11 +58,14 @@ async def show(
     zone, now = ZoneInfo(config.site.timezone), time.time()
     since, until = window(around, zone, now) if around else (now - since_s, now + 86_400.0)
     async with Store(path, readonly=True) as store:
-        kept = await store.audit_entries(since, until, limit)
+        kept = await store.audit_entries(since, until, limit + 1)
+    left_out, kept = len(kept) > limit, kept[-limit:]
     if as_json:
         return [json.dumps({"number": one.number, **asdict(one.entry)}, ensure_ascii=False) for one in kept]
     nothing = Text("这段时间没有记录", "nothing in that time").render(language)
-    return [line for one in kept for line in _told(one, zone, language)] or [nothing]
+    more = Text("更早的没有列出：用 --latest 增加条数", "earlier ones are not listed: ask for more with --latest")
+    lines = [more.render(language)] if left_out else []
+    return lines + [line for one in kept for line in _told(one, zone, language)] or [nothing]
 
 
 def _told(one: Kept, zone: ZoneInfo, language: Language) -> Iterator[str]:

@@ -41,6 +41,7 @@ Business = Mapping[str, object]
 CHANNEL: Mapping[str, Channel] = MappingProxyType({"computerControl": "computer", "cabinetControl": "cabinet"})
 INTERVAL_S = (10, 86400)  # D9
 TEMPERATURE_C = (-40, 80)  # no air conditioner of a roadside cabinet is set outside this
+VALUE_SHOWN, LINE_SHOWN = 24, 200
 CARD_ID_LIMIT = 64  # longer than any card number; the source gives no length
 
 
@@ -85,9 +86,13 @@ def asks_result(business: Business) -> bool:
 
 
 def named(method: str, business: Business) -> str:
-    """A request in a word for the audit: the method, and the cmd if it has a plain one."""
-    cmd = _scalar(business.get("cmd")) if method == "cabinetControl" else None
-    return f"{method} cmd={ascii(cmd[:8])[1:-1]}" if cmd else method
+    """A request in a line for log and audit: the method and its plain fields, short. A server may hide a password."""
+    fields = [
+        f"{name}={ascii(text[:VALUE_SHOWN])[1:-1]}"
+        for name in business
+        if name in KNOWN[method] and name != "setServer" and (text := _scalar(business[name])) is not None
+    ]
+    return " ".join((method, *fields))[:LINE_SHOWN]
 
 
 def unknown_members(method: str, business: Business) -> tuple[str, ...]:
@@ -163,9 +168,9 @@ def _set_temperatures(business: Business, site: Site) -> Command:
 
 
 def _power_mode(business: Business, site: Site) -> Command:
-    """cmd 5. A level that switches nothing off here names what is not configured (D7)."""
+    """cmd 5. A level of its own that switches nothing off names what is not configured (D7)."""
     mode = _whole(business, "mode", 0, 3)
-    if mode and not any(site.power_modes[:mode]):
+    if mode and not site.power_modes[mode - 1]:  # 成功 would tell that the rear antennas are off
         raise Wrong("mode")
     return SetPowerMode(mode)
 

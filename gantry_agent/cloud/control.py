@@ -25,7 +25,7 @@ from gantry_agent.cloud import commands, protocol
 from gantry_agent.cloud.execution import Asked, Execution, asked
 from gantry_agent.cloud.media import Enclosure, Envelopes, Media, send
 from gantry_agent.cloud.protocol import BINFILE_AUTH, BINFILE_MD5, CONTENT_TYPE, Code, Refusal
-from gantry_agent.cloud.rates import Rates
+from gantry_agent.cloud.rates import Rates, asker_at
 from gantry_agent.cloud.reception import BACKLOG, Reception
 from gantry_agent.command import Refused
 from gantry_agent.model import AgentError, Site
@@ -139,7 +139,8 @@ class Control:
             writing = tasks.create_task(self._execution.run(), name="audit of refusals")
             try:
                 self.port = listening[0].getsockname()[1]
-                log.info("listening on %s, port %d", self._settings.listen, self.port)
+                _, port = _address(self._settings.listen)
+                log.info("listening on %s%s", self._settings.listen, "" if port == self.port else f", port {self.port}")
                 if ready is not None:
                     ready.set()
                 await asyncio.get_running_loop().create_future()
@@ -196,7 +197,7 @@ class Control:
         refuse = self._execution.refuse
         refusal = self._stop_stranger(who.who, body, md5, auth)
         if refusal is not None:
-            return refuse(who, refusal)
+            return refuse(who, refusal, stranger=True)
         tolerance_s = self._settings.clock_tolerance_s
         request = protocol.check_request(body, self._site.gantry_id, self._now(), tolerance_s)
         if isinstance(request, Refusal):
@@ -226,8 +227,8 @@ class Control:
 
     def _stop_stranger(self, address: str, body: bytes, md5: str | None, auth: str | None) -> Refusal | None:
         """D5 and D2. The rate comes first, or a code could be guessed by trying faster than it allows."""
-        now = asyncio.get_running_loop().time()
-        judgement = self._rates.admit(address, now)
+        now, asker = asyncio.get_running_loop().time(), asker_at(address)
+        judgement = self._rates.admit(asker, now)
         if judgement != "admitted":
             if judgement == "refused first":
                 log.warning("%s asks too often: 1005 until it slows down", address)
@@ -235,9 +236,9 @@ class Control:
         if not protocol.signature_holds(body, md5):
             return Refusal(Code.BAD_SIGNATURE)
         if not self._allowed(address) or not protocol.auth_holds(auth, self._auth):
-            self._rates.failed(address, now)
+            self._rates.failed(asker, now)
             return Refusal(Code.NOT_ALLOWED)
-        self._rates.passed(address)
+        self._rates.passed(asker)
         return None
 
     def _allowed(self, address: str) -> bool:

@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 COMMAND_S: Final = 30.0  # longer than any confirmation by read-back; beyond it the cloud has hung up
 ANSWERS_UNSAVED: Final = 256  # remembered in memory while the store cannot
+STRANGERS: Final = 200  # refusals of whoever shows no code in the audit, an hour: they must not push the orders out
 REFUSALS_WAITING: Final = 1000  # to be written down; more at once come from no cloud
 WRITE_EVERY_S: Final = 1.0  # refusals are written together: a crowd of strangers must not keep the disk busy
 
@@ -84,6 +85,7 @@ class Execution:
         self._unsaved: OrderedDict[str, bytes] = OrderedDict()
         self._refusals: list[Entry] = []
         self._untold = 0
+        self._strangers, self._counted_at = float(STRANGERS), 0.0  # that may still be noted; the loop's time
         self._write = asyncio.Event()
         self.tasks: asyncio.TaskGroup | None = None
 
@@ -102,13 +104,26 @@ class Execution:
         if self._executing:
             await asyncio.wait(set(self._executing.values()), timeout=limit_s)
 
-    def refuse(self, asked: Asked, refusal: Refusal) -> bytes:
-        """Answer a request of which nothing was begun."""
+    def refuse(self, asked: Asked, refusal: Refusal, *, stranger: bool = False) -> bytes:
+        """Answer a request of which nothing was begun. Of strangers so many are noted, and how many more there were."""
         told = protocol.answer(refusal.code, refusal.detail)
         if refusal.code is not Code.TOO_FREQUENT:  # logged once, when it begins
-            log.info("refused a request from %s: %s %s", asked.who, refusal.code, refusal.detail)
-        self.note(asked.entry("refused", told))
+            said = f"{refusal.code} {refusal.detail}".rstrip()
+            log.info("refused a request from %s: %s%s", asked.who, said, f" ({asked.what})" if asked.what else "")
+        if stranger and not self._room_for_stranger():
+            self._untold += 1
+        else:
+            self.note(asked.entry("refused", told))
         return told
+
+    def _room_for_stranger(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        more = (now - self._counted_at) * STRANGERS / 3600
+        self._strangers, self._counted_at = min(float(STRANGERS), self._strangers + more), now
+        if self._strangers < 1:
+            return False
+        self._strangers -= 1
+        return True
 
     def note(self, entry: Entry) -> None:
         """Have the audit say what moved nothing; soon, together with others."""
@@ -240,7 +255,8 @@ class Execution:
         self._write.clear()
         entries, self._refusals = self._refusals, []
         if self._untold and entries:
-            entries[-1] = replace(entries[-1], outcome=f"{entries[-1].outcome}; {self._untold} more were not noted")
+            said = f"{entries[-1].outcome}; {self._untold} more requests were not noted"
+            entries[-1] = replace(entries[-1], outcome=said)
             self._untold = 0
         if not entries:
             return

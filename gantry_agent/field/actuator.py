@@ -18,7 +18,7 @@ from gantry_agent.field import codec, plan_writes
 from gantry_agent.field.poller import Poller
 from gantry_agent.field.product import Profile
 from gantry_agent.field.rota import pause
-from gantry_agent.field.talk import GARBLED, READ_BACK_EVERY_S, SILENT, Talk
+from gantry_agent.field.talk import GARBLED, READ_BACK_EVERY_S, SILENT, Talk, refused
 from gantry_agent.field.trace import Trace
 from gantry_agent.model import BadReply, Cabinet, DeviceRefused, NoReply, Output, Quality, Site, Value
 
@@ -55,6 +55,7 @@ class Actuator:
         self._locks: dict[tuple[str, str], asyncio.Lock] = {}
         self._ending: dict[str, asyncio.Task[None]] = {}  # ends of pulses and wishes under way, by output
         self._on: dict[str, Output] = {}  # what `hold` wishes to be on
+        self._explained: dict[str, float] = {}  # until when an unlocking that was done explains an opening, by output
 
     async def unlock(self, command: Unlock, trace: Trace) -> Outcome:
         """Switch the output that unlocks a door, and off again after its pulse."""
@@ -65,10 +66,13 @@ class Actuator:
         output = cabinet.outputs[door.unlock]
         if trace.dry:
             return await self.switch(output, trace, on=True)
-        self._granted(command, output.pulse_s + cabinet.unlock_window_s)
+        within_s, name = output.pulse_s + cabinet.unlock_window_s, _name(output)
+        self._granted(command, within_s)
         outcome = await self.switch(output, trace, on=True)
-        if not isinstance(outcome, Done):
-            self._granted(command, 0.0)  # a lock that opens after a failed order was opened by somebody else
+        if isinstance(outcome, Done):
+            self._explained[name] = time.monotonic() + within_s
+        else:  # a lock that opens after a failed order was opened by somebody else, or by the order before it
+            self._granted(command, max(0.0, self._explained.get(name, 0.0) - time.monotonic()))
         return outcome
 
     async def switch(self, output: Output, trace: Trace, *, on: bool) -> Outcome:
@@ -184,7 +188,7 @@ class Actuator:
             return BUSY
         except DeviceRefused as e:
             trace.note(f"refused: {e}")
-            return Failed(f"设备拒绝{e.code}")
+            return refused(e, self._site.buses[device.bus].kind)
         if isinstance(seen, Failed):
             return seen
         value = next(iter(seen.values()), Quality.NOT_SUPPORT)
@@ -257,7 +261,7 @@ class Actuator:
         except TimeoutError:
             return BUSY
         except DeviceRefused as e:
-            return Failed(f"设备拒绝{e.code}")
+            return refused(e, self._site.buses[device.bus].kind)
         except NoReply:
             return SILENT
         except BadReply:
@@ -283,7 +287,7 @@ class Actuator:
                 return BUSY
             except DeviceRefused as e:
                 trace.note(f"refused: {e}")
-                return Failed(f"设备拒绝{e.code}")
+                return refused(e, self._site.buses[device.bus].kind)
 
 
 def _name(output: Output) -> str:

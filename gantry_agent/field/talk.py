@@ -16,11 +16,32 @@ from gantry_agent.field.poller import Poller
 from gantry_agent.field.product import Profile, read_name
 from gantry_agent.field.request import Block, ReadRequest, Reply, Request, WriteRequest
 from gantry_agent.field.trace import Trace, on_the_wire
-from gantry_agent.model import BadReply, Device, NoReply, Quality, Value
+from gantry_agent.model import BadReply, Device, DeviceRefused, NoReply, Quality, Value
 
 READ_BACK_EVERY_S = 0.2
 LOOKS = 2  # a question that only prepares a write is asked again: nothing has happened yet
 SILENT, GARBLED, UNREAD = Failed("设备无应答"), Failed("设备应答有误"), "回读无应答"
+
+# Modbus Application Protocol V1.1b3 §7; RFC 3416 §3
+_REFUSALS: Mapping[bool, Mapping[int, str]] = {
+    False: {1: "无此功能", 2: "无此地址", 3: "数值不允许", 4: "设备故障", 5: "已收到处理中", 6: "设备忙"},
+    True: {
+        2: "无此对象",
+        6: "无权限",
+        7: "类型不符",
+        10: "数值不允许",
+        12: "当前状态不允许",
+        16: "权限不足",
+        17: "不可写",
+    },
+}
+
+
+def refused(fault: DeviceRefused, bus: str) -> Failed:
+    """What the asker hears of a device that declined, on a bus of that kind: its code, and what the code means."""
+    meaning = _REFUSALS[bus == "snmp"].get(fault.code)
+    return Failed(f"设备拒绝{fault.code}{f'({meaning})' if meaning else ''}")
+
 
 Seen = Mapping[str, Value | Quality]
 

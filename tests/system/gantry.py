@@ -147,10 +147,12 @@ def gantry(folder: Path, site: str = SITE, interval: int = 10) -> Iterator[Gantr
 
 
 @contextlib.contextmanager
-def started(folder: Path, path: Path, ports: dict[str, int], auth: str = AUTH) -> Iterator[Gantry]:
+def started(
+    folder: Path, path: Path, ports: dict[str, int], auth: str = AUTH, hardware_options: tuple[str, ...] = ()
+) -> Iterator[Gantry]:
     """Start the three for a site file that is there already; `ports` has at least those of `cloud` and `control`."""
     with contextlib.ExitStack() as stack:
-        hardware = Process(*python("hwsim", "run", "--site", str(path), "--api", "127.0.0.1:0"))
+        hardware = Process(*python("hwsim", "run", "--site", str(path), "--api", "127.0.0.1:0", *hardware_options))
         stack.callback(hardware.stop)
         cloud = Process(*python("hwsim", "cloud", "--auth", auth, "--listen", f"127.0.0.1:{ports['cloud']}"))
         stack.callback(cloud.stop)

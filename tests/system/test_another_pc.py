@@ -38,7 +38,7 @@ def test_snmpd_is_read_as_another_pc_and_agrees_with_this_one(tmp_path: Path):
     peer = (snmpd, "-f", "-Lo", "-C", "-c", str(conf), "-p", str(tmp_path / "pid"))
     with (
         running(*peer, ready="NET-SNMP version", env={"SNMP_PERSISTENT_DIR": str(tmp_path)}),
-        running(*python("hwsim", "cloud", "--listen", f"127.0.0.1:{cloud}"), ready="^cloud ready"),
+        running(*python("hwsim", "cloud", "--auth", AUTH, "--listen", f"127.0.0.1:{cloud}"), ready="^cloud ready"),
         running(*python("gantry_agent", "run", "-c", str(site)), ready="ready: gantry"),
     ):
 

@@ -48,7 +48,11 @@ def unlocked(site: Gantry, side: str = "front") -> bool:
 def test_an_order_of_the_cloud_is_one_entry_with_what_was_written_and_read_back(site: Gantry):
     assert site.order({"cmd": "2", "unlockDoorId": "1"})["code"] == "1000"
     entry = eventually(lambda: entries(site), what="an entry")[-1]
-    assert (entry["who"], entry["via"], entry["what"]) == ("127.0.0.1", "cloud", "cabinetControl cmd=2")
+    assert (entry["who"], entry["via"], entry["what"]) == (
+        "127.0.0.1",
+        "cloud",
+        "cabinetControl cmd=2 unlockDoorId=1",
+    )
     assert entry["intent"] == "Unlock(cabinet=1, side='front')"
     assert entry["outcome"] == "done"
     assert json.loads(entry["answer"]) == {"code": "1000", "msg": "成功"}
@@ -99,6 +103,18 @@ def test_a_slip_at_the_shell_is_told_with_what_is_valid(site: Gantry):
     assert "1002" in shell(site, "command", "unlock", code=1)
 
 
+def test_a_list_of_cards_that_cannot_be_read_or_is_too_long_is_told_with_what_is_valid(site: Gantry, tmp_path: Path):
+    cards = tmp_path / "cards.csv"
+    for content, said in (
+        (b"\xff\xfe1\x000\x00", "valid are UTF-8"),  # a table as some programs save it
+        (b"".join(b"%d,2030-01-01\n" % number for number in range(10_000_000, 10_030_000)), "1048576 are valid"),
+    ):
+        cards.write_bytes(content)
+        told = shell(site, "command", "cards", f"cardInfos=@{cards}", code=1)
+        assert said in told
+        assert "Traceback" not in told
+
+
 def test_show_finds_what_happened_around_a_time(site: Gantry):
     latest = entries(site)[-1]
     assert "Unlock" in shell(site, "audit", "show")
@@ -111,6 +127,7 @@ def test_show_finds_what_happened_around_a_time(site: Gantry):
     ).stdout.strip()
     assert [one["number"] for one in entries(site, "--at", day)][-1] >= latest["number"]
     assert "nothing in that time" in shell(site, "audit", "show", "--at", "2020-01-01 03:12")
+    assert "earlier ones are not listed" in shell(site, "audit", "show", "--latest", "2")
     assert "valid" in shell(site, "audit", "show", "--at", "25:61", code=1)
 
 

@@ -3,6 +3,7 @@
 import subprocess
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -158,6 +159,8 @@ def test_a_cabinet_without_a_battery_cannot_test_one(site: Gantry):
 def test_the_battery_discharges_and_a_stop_by_hand_is_in_the_record_of_the_device(site: Gantry):
     settled(site, 1)
     begin(site, 1)
+    off = site.order({"cmd": "8", "cabinetId": "1", "onOff": "0"})  # before any reading can show the test
+    assert (off["code"], "正在测试" in off["msg"]) == ("1007", True)
     battery = site.state(1)["dc"]["battery"]
     assert battery["test"]["kind"] == 4  # short
     assert battery["current_a"] == pytest.approx(-12.0)
@@ -249,6 +252,8 @@ def measured(site: Gantry, battery: str) -> dict[str, float]:
     """What the agent measured, as it logs it: the wire has two decimals."""
     line = site.agent.wait_for(rf"battery test of {battery} ended")
     told = dict(part.split(" ") for part in line.partition("): ")[2].split(", "))
+    begun = datetime.fromisoformat(told.pop("testStartTime"))
+    assert abs(datetime.now(UTC) - begun) < timedelta(hours=1)
     return {name: float(value) for name, value in told.items() if value[0].isdigit()}
 
 

@@ -26,7 +26,7 @@ from gantry_agent.field.bus.debts import DOUBT_S
 from gantry_agent.field.request import ReadBits, ReadRegisters, Timing, WriteBit, WriteRegisters
 from gantry_agent.model import BadReply, Bus, DeviceRefused, NoReply
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 T = Timing(0.1, 0.0)
 Script = Callable[[bytes], list[tuple[float, bytes]]]  # what was asked -> what is sent, each after so long
 
@@ -440,11 +440,21 @@ async def test_no_fault_ever_puts_a_value_under_the_wrong_question(wire):
 
 async def test_a_port_that_is_missing_is_no_reply_and_is_not_tried_again_at_once(tmp_path):
     line = open_link(Bus("line", "serial", {"port": str(tmp_path / "ttyUSB0")}))
-    await fails(NoReply, line.transact(ReadRegisters(1, 3, 0, 1), T), "cannot open")
+    await fails(NoReply, line.transact(ReadRegisters(1, 3, 0, 1), T), "^cannot open [^:]*: No such file or directory$")
     began = time.monotonic()
-    await fails(NoReply, line.transact(ReadRegisters(1, 3, 0, 1), T), "next attempt in")
+    why = r"port is down \(cannot open [^:]*: No such file or directory\), next attempt in"
+    await fails(NoReply, line.transact(ReadRegisters(2, 3, 0, 1), T), why)
     assert time.monotonic() - began < 0.3
     await line.close()
+
+
+def test_why_a_port_cannot_be_opened_is_said_once():
+    path = "/dev/ttyS9"
+    denied = serial.SerialException(13, f"could not open port {path}: [Errno 13] Permission denied: '{path}'")
+    assert tty._reason(denied) == "Permission denied (is the user in group dialout?)"
+    held = serial.SerialException(11, f"Could not exclusively lock port {path}: [Errno 11] Resource temporarily ...")
+    assert tty._reason(held) == "another program has it open"
+    assert tty._reason(ValueError("Not a valid baudrate: -1")) == "Not a valid baudrate: -1"
 
 
 async def test_a_port_that_somebody_else_holds_is_not_shared():

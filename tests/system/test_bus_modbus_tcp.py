@@ -19,7 +19,7 @@ from gantry_agent.field.bus import open_link
 from gantry_agent.field.request import GetOids, ReadBits, ReadRegisters, Timing, WriteBit, WriteRegisters
 from gantry_agent.model import BadReply, Bus, DeviceRefused, NoReply
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 T = Timing(0.1, 0.0)
 Script = Callable[[bytes], list[tuple[float, bytes | None]]]  # what was asked -> what is sent after so long; None: drop
 

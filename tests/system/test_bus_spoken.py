@@ -18,7 +18,7 @@ from gantry_agent.field.bus.debts import DOUBT_S
 from gantry_agent.field.request import AskText, AskYdt, ReadRegisters, Timing
 from gantry_agent.model import BadReply, Bus, DeviceRefused, NoReply
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 T = Timing(0.15, 0.0)
 Pieces = list[tuple[float, bytes]]
 Q1 = AskText(7, "Q1")

@@ -15,7 +15,7 @@ from gantry_agent.cloud.reception import CONNECTIONS, OF_ONE_ADDRESS, STRANGERS
 from gantry_agent.command import Unlock
 from gantry_agent.store import Store
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 
 HALF_HEAD = b"POST /remotecontrol.do HTTP/1.1\r\nHost: x\r\nX-Slow: "
 NO_BODY = b"POST /remotecontrol.do HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"

@@ -248,7 +248,7 @@ async def test_a_stranger_cannot_push_the_orders_out_of_the_audit(store):
     noted = await store.audit_entries(0.0, time.time() + 60, 10_000)
     assert len(noted) == STRANGERS + 1
     assert noted[0].entry.outcome == "done"
-    assert sum(one.entry.outcome.endswith("more were not noted") for one in noted) == 1
+    assert sum(one.entry.outcome.endswith("more requests were not noted") for one in noted) == 1
 
 
 # --- repeats (D6) ---------------------------------------------------------------------------------------------------

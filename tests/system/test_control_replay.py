@@ -23,7 +23,7 @@ from support import AUTH, GANTRY, ROOT, eventually, python
 
 from gantry_agent.cloud.protocol import digest
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(180)]
 
 TIMES = 100
 TOLERANCE_S = 18

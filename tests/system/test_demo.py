@@ -13,7 +13,7 @@ import pytest
 from hwsim.demo import SITE
 from hwsim.demo_site import prepare, taken
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(240)]
 
 
 def free_shift(folder: Path) -> int:

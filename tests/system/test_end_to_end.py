@@ -10,7 +10,7 @@ import pytest
 from gantry import Gantry, gantry
 from support import AUTH, GANTRY, eventually, python, running, send
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(180)]
 
 CABINET_FIELDS = {
     "elec": "id status voltage current power frequency elecConsumption warningMsg",
@@ -193,8 +193,6 @@ def test_an_order_the_hardware_does_not_confirm_is_answered_1007(site: Gantry):
         ({"cmd": "3", "airId": "1", "airOperate": "3"}, "1002", "airOperate"),
         ({"cmd": "99"}, "1002", "cmd"),
         ({"setFrequency": "9"}, "1002", "setFrequency"),
-        ({"cmd": "6", "isDoorDefend": "1"}, "1007", ""),
-        ({"cmd": "8", "onOff": "1"}, "1007", ""),
     ],
 )
 def test_orders_that_cannot_be_are_refused_by_name(site: Gantry, business: dict, code: str, msg: str):

@@ -23,7 +23,7 @@ from gantry_agent.field.poller import Lanes, Poller
 from gantry_agent.field.request import ReadRegisters, Timing
 from gantry_agent.model import Answered, Bus, Missed, Quality
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 RESPONSE_S = 0.1
 PLACES = {"voltage": 100, "current": 101, "power": 300, "frequency": 301}
 UNITS = {"voltage": "V", "current": "A", "power": "kW", "frequency": "Hz"}

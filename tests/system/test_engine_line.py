@@ -21,7 +21,7 @@ from gantry_agent.field.poller import Lanes, Poller
 from gantry_agent.field.request import GetOids, ReadRegisters, Timing
 from gantry_agent.model import Bus, Device, NoReply
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 T = Timing(0.2, 0.0)
 SLACK_S = 0.08
 

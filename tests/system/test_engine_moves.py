@@ -20,7 +20,7 @@ from gantry_agent.field.bus import open_link
 from gantry_agent.field.poller import Lanes, Poller
 from gantry_agent.model import Answered, Bus, Missed
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 ROUNDS = 2
 
 

@@ -18,7 +18,7 @@ from gantry_agent.field.bus import open_link
 from gantry_agent.field.poller import RELEARN_S, Lanes, Poller
 from gantry_agent.model import Answered, Bus, Device, Quality
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 
 SITE = """\
 gantry: {{id: G000211001002110010}}

@@ -16,7 +16,7 @@ from gantry_agent.field.poller import Lanes, Poller
 from gantry_agent.field.request import ReadRegisters, Timing, WriteBit
 from gantry_agent.model import Answered, Bus, Missed, NoReply
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 SEEN_S = 0.01  # the far end is a process: it may see a first byte this long after it was written
 
 

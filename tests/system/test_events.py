@@ -14,7 +14,7 @@ from support import eventually
 
 from gantry_agent.store import Store
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(120)]
 
 HOLD_S = 2
 SITE = """\

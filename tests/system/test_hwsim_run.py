@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from support import Process, ask, eventually, free_ports, python
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 
 B = "1.3.6.1.4.1.2011.6.164.1"
 READ_METER = bytes.fromhex("0303200600022e28")  # two registers of unit 3 from 0x2006
@@ -367,6 +367,22 @@ def test_echo_garbage_and_foreign_answers_go_over_the_line_as_bytes(rig: Rig) ->
     assert heard("wrong_function")[:2] == b"\x03\x04"
 
 
+def test_a_stuck_transmitter_sends_at_the_pace_of_the_line_and_nobody_understands_a_question(rig: Rig) -> None:
+    broken = rig.get("/state")["wires"]["rs485-1"]["broken"]
+    rig.post("/fault", {"device": "1.cool", "kind": "babble"})
+    with opened(rig) as line:
+        assert select.select([line], [], [], 5)[0]
+        until, heard = time.monotonic() + 1.2, b""
+        os.write(line, READ_METER)
+        while time.monotonic() < until and select.select([line], [], [], 0.5)[0]:
+            heard += os.read(line, 256)
+        ask(rig.api + "/fault?device=1.cool", method="DELETE")
+        assert 0.5 / CHARACTER_S < len(heard) < 1.3 / CHARACTER_S
+        listen(line, 0.3)  # until it is quiet
+    assert rig.get("/state")["wires"]["rs485-1"]["broken"] > broken
+    assert values(poll_line(rig, 3, "-t", "4:float", "-B", "-r", "8198", "-c", "3")) == [2310, 2295, 2304]
+
+
 def test_a_late_answer_comes_after_the_next_request(rig: Rig) -> None:
     rig.post("/fault", {"device": "1.meter", "kind": "late", "count": 1, "ms": 700})
     with opened(rig) as line:
@@ -423,7 +439,7 @@ def test_the_api_tells_what_can_be_asked(rig: Rig) -> None:
     ("path", "body", "complaint"),
     [
         ("/plant", {"mainz": True}, "valid: cabinet, computer, aircon"),
-        ("/fault", {"device": "1.power", "kind": "drop"}, "valid: delay"),
+        ("/fault", {"device": "1.power", "kind": "drop"}, "valid: clamp, delay"),
         ("/unplug", {"wire": "rs485-9"}, "valid: rs485-1, conv"),
         ("/speed", {"speed": -1}, "from 0 to 3600"),
     ],

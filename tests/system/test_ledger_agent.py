@@ -6,11 +6,12 @@ import random
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from gantry import gantry
 from ledger_rig import CountingCloud, agent, ask_books, light_site
-from support import eventually, free_ports
+from support import eventually, free_ports, python
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(int(os.environ.get("SOAK_TIMEOUT_S", "120")))]
 
@@ -25,6 +26,16 @@ def cloud() -> Iterator[CountingCloud]:
     cloud.up()
     yield cloud
     cloud.down()
+
+
+def doctor_of_disk(site: Path) -> tuple[int, bool]:
+    """The exit code of `doctor`, and whether its verdict is about the disk."""
+    done = subprocess.run(
+        python("gantry_agent", "doctor", "-c", str(site)),
+        env=os.environ | {"LC_ALL": "zh_CN.UTF-8"},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    return done.returncode, "\n! 磁盘不能写" in done.stdout
 
 
 def test_on_a_full_disk_polling_pushes_and_control_go_on_and_it_mends_without_a_restart(tmp_path):
@@ -48,6 +59,7 @@ def test_on_a_full_disk_polling_pushes_and_control_go_on_and_it_mends_without_a_
             site.plant(water=True)
             site.sees(1, since=since, waterloggingSensor_isWarning="1")
             site.agent.wait_for("kept in memory until the disk can be used again", 15)
+            assert doctor_of_disk(site.site) == (1, True)
             assert site.order({"cmd": "2", "unlockDoorId": "1"})["code"] == "1000"
             assert site.order({"updateNow": "1"})["code"] == "1000"
             since = site.received()
@@ -57,6 +69,7 @@ def test_on_a_full_disk_polling_pushes_and_control_go_on_and_it_mends_without_a_
             eventually(lambda: site.uploads("computerStatusUpdate", since=since), 15, "a status")
             (state / "ballast").unlink()
             site.agent.wait_for("can be used again, after", 45)
+            assert doctor_of_disk(site.site)[1] is False
             eventually(lambda: "waiting 0" in ask_books(site.site, "gaps")[1], 10, "an empty outbox")
             code, gaps = ask_books(site.site, "gaps")
             assert (code, gaps.splitlines()[0]) == (0, "0 unexplained")

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from gantry_agent.command import Done, Outcome
+from gantry_agent.command import Done, Failed, Outcome, Unlock
 from gantry_agent.field import profile
 from gantry_agent.field.actuator import Actuator
 from gantry_agent.field.bus import open_link
 from gantry_agent.field.poller import Poller
 from gantry_agent.field.trace import Trace
 from gantry_agent.field.unit import Lanes
-from gantry_agent.model import Bus, Cabinet, Device, Output, Site
+from gantry_agent.model import Bus, Cabinet, Device, Door, Output, Site
 
 pytestmark = pytest.mark.system
 
@@ -61,6 +61,7 @@ class Unit:
     values: dict[tuple[str, int], int] = field(default_factory=dict)
     heard: list[tuple[str, str, int, int]] = field(default_factory=list)  # wrote or told, what, where, which value
     changing: dict[tuple[str, int], float] = field(default_factory=dict)  # until when
+    declines: bool = False  # to write a coil
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
@@ -82,6 +83,8 @@ class Unit:
         if function == 3:
             words = [self.tell(WORD, address + k) for k in range(count)]
             return bytes([3, 2 * count]) + b"".join(word.to_bytes(2, "big") for word in words)
+        if function == 5 and self.declines:
+            return b"\x85\x04"
         if function == 5:
             self.write(COIL, address, int(count == 0xFF00))
         else:
@@ -109,6 +112,7 @@ class Rig:
     actuator: Actuator
     output: Output
     pulsed: Output
+    granted: list[float]  # for how long an unlocking was to explain an opening
 
 
 @pytest.fixture
@@ -121,7 +125,8 @@ async def rig(tmp_path: Path, seed: int) -> AsyncIterator[Rig]:
     device = Device("1.it", 1, "it", "io", 1, dict.fromkeys(product.members, (1,)))
     poller = Poller(open_link(bus), [(device, product)], Lanes(0.1, 60, 3), lambda _: None)
     output, pulsed = Output("fan", "1.it", "do0"), Output("lock", "1.it", "do1", pulse_s=0.15)
-    cabinet = Cabinet(1, ("1.it",), {"fan": output, "lock": pulsed})
+    cabinet = Cabinet(1, ("1.it",), {"fan": output, "lock": pulsed}, (Door("front", "lock"),))
+    granted: list[float] = []
     site = Site("G", "UTC", {"io": bus}, {"1.it": device}, (cabinet,), ())
     async with asyncio.TaskGroup() as tasks:
         actuator = Actuator(
@@ -129,10 +134,10 @@ async def rig(tmp_path: Path, seed: int) -> AsyncIterator[Rig]:
             {"1.it": product},
             {"io": poller},
             lambda name, work: tasks.create_task(work, name=name),
-            lambda *_: None,
+            lambda _command, within_s: granted.append(within_s),
         )
         task = tasks.create_task(poller.run())
-        yield Rig(unit, actuator, output, pulsed)
+        yield Rig(unit, actuator, output, pulsed, granted)
         task.cancel()
         server.close()
         await server.wait_closed()
@@ -198,3 +203,19 @@ async def test_no_write_of_one_order_comes_into_another_for_the_same_target(rig:
         assert (where == 40) == (then == 41), written
         assert where != 10 or value < 30 or (then, following) == (11, value - 25), written
     assert set(outcomes) == {Done()}
+
+
+@pytest.mark.parametrize("seed", [0])
+async def test_an_unlocking_that_failed_takes_no_explanation_from_the_one_before_it(rig: Rig) -> None:
+    unlock = Unlock(1, "front")
+    async with asyncio.timeout(30):
+        rig.unit.declines = True
+        assert isinstance(await rig.actuator.unlock(unlock, Trace()), Failed)
+        assert rig.granted[-1] == 0.0  # whoever opens it now, it was not by this
+        rig.unit.declines = False
+        assert await rig.actuator.unlock(unlock, Trace()) == Done()
+        rig.unit.declines = True
+        assert isinstance(await rig.actuator.unlock(unlock, Trace()), Failed)
+        rig.unit.declines = False
+        assert 0.0 < rig.granted[-1] < rig.granted[-2]
+        assert await rig.actuator.over(rig.pulsed, 10)

@@ -13,7 +13,7 @@ import pytest
 from gantry import Gantry, gantry
 from support import ask, eventually, python
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(120)]
 
 SITE = """\
 gantry: {{id: {gantry}}}
@@ -41,6 +41,7 @@ cabinets:
       lamp: {{device: board, point: do3, invert: true}}
       lpr: {{device: board, point: do4}}
       antenna: {{device: board, point: do5}}
+      modem: {{device: board, point: do6, feeds: uplink}}
 relays:
   - {{ip: 10.0.0.9, port: 1, output: camera, pulse_s: 1, hold_off_s: 0, default: true}}
   - {{ip: 10.0.0.9, port: 2, output: switch, pulse_s: 1, hold_off_s: 0}}
@@ -50,9 +51,12 @@ relays:
   - {{ip: 10.0.0.9, port: 6, output: pump, pulse_s: 2, hold_off_s: 600}}
   - {{ip: 10.0.0.9, port: 7, output: lpr, pulse_s: 1, hold_off_s: 0}}
   - {{ip: 10.0.0.9, port: 8, host: true}}
+  - {{ip: 10.0.0.9, port: 9, output: modem, pulse_s: 1, hold_off_s: 600}}
 power_modes: {{1: [cooling], 2: [lpr], 3: [antenna]}}
 """
-RELAYS = {name: k for k, name in enumerate(["camera", "switch", "router", "pc", "lamp", "pump", "lpr", "host"], 1)}
+RELAYS = {
+    name: k for k, name in enumerate(["camera", "switch", "router", "pc", "lamp", "pump", "lpr", "host", "modem"], 1)
+}
 
 
 @pytest.fixture(scope="module")
@@ -210,6 +214,18 @@ def test_what_the_answer_needs_is_rebooted_after_the_answer(site: Gantry):
         eventually(lambda n=name: supply(site, n)["cuts"] == before[n] + 1 and supply(site, n)["on"], 6)
         assert 0.9 <= supply(site, name)["last_cut_s"] <= 1.4
         site.agent.wait_for(f"{name} was rebooted")
+
+
+def test_of_two_reboots_of_the_way_to_the_cloud_at_once_one_is_done(site: Gantry):
+    before, answers = supply(site, "modem")["cuts"], []
+    asking = [threading.Thread(target=lambda: answers.append(reboot(site, "modem"))) for _ in range(3)]
+    for one in asking:
+        one.start()
+    for one in asking:
+        one.join(20)
+    assert sorted(answer["code"] for answer in answers) == ["1000", "1007", "1007"]
+    time.sleep(5.0)  # answered first, done then: one cut and, if there were another, that
+    assert supply(site, "modem")["cuts"] == before + 1
 
 
 def test_what_the_answer_needs_is_checked_before_it(site: Gantry):

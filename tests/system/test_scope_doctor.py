@@ -10,7 +10,7 @@ import pytest
 from gantry import Gantry, gantry
 from support import ROOT, eventually, python
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 
 SITE = """\
 gantry: {{id: {gantry}}}

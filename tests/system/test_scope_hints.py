@@ -28,7 +28,7 @@ from gantry_agent.core.wiring import RULES
 from gantry_agent.field.bus import open_link
 from gantry_agent.field.request import Timing
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")

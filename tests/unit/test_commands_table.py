@@ -51,7 +51,7 @@ ACCEPTED = [
         [SetTemperatures(1, 1, Decimal(30), Decimal(5))],
     ),
     ({"cmd": "5", "mode": "0"}, [SetPowerMode(0)]),
-    ({"cmd": "5", "mode": 3}, [SetPowerMode(3)]),
+    ({"cmd": "5", "mode": 2}, [SetPowerMode(2)]),
     ({"cmd": "6", "isDoorDefend": "1"}, [Defend(on=True)]),
     ({"cmd": "7", "cardInfos": []}, [SetWhitelist(())]),
     (
@@ -119,7 +119,8 @@ REFUSED = [
     ({"cmd": "4", "airId": "9", "autoHeatingTemp": "5"}, "airId"),
     ({"cmd": "5"}, "mode"),
     ({"cmd": "5", "mode": "4"}, "mode"),
-    ({"cmd": "5", "mode": "1"}, "mode"),  # nothing is switched off up to this level
+    ({"cmd": "5", "mode": "1"}, "mode"),  # this level switches nothing off
+    ({"cmd": "5", "mode": "3"}, "mode"),  # nor does this one, of its own
     ({"cmd": "6", "isDoorDefend": "2"}, "isDoorDefend"),
     ({"cmd": "7"}, "cardInfos"),
     ({"cmd": "7", "cardInfos": {}}, "cardInfos"),
@@ -157,6 +158,18 @@ def test_the_computers_take_server_frequency_and_update_but_no_cmd():
     assert commands.read_commands("computerControl", asked, SITE) == (SetFrequency("computer", 60),)
     assert commands.unknown_members("computerControl", asked) == ("cmd", "unlockDoorId")
     assert commands.read_commands("computerControl", {"cmd": "2"}, SITE) == Refused("computerControl")
+
+
+def test_a_request_is_named_by_its_plain_fields_without_cards_and_passwords():
+    business = {
+        "cmd": 1,
+        "rebootIp": "10.0.0.9\n",
+        "setServer": "http://u:p@a",
+        "cardInfos": [{}],
+        "x": "1",
+        "airId": "9" * 99,
+    }
+    assert commands.named("cabinetControl", business) == f"cabinetControl cmd=1 rebootIp=10.0.0.9\\n airId={'9' * 24}"
 
 
 def test_only_cmd_10_is_a_query():
