@@ -19,7 +19,7 @@ from gantry_agent.field import codec, derive, plan, plan_writes
 from gantry_agent.field.aside import PATIENCE_S, Asides, Exchange
 from gantry_agent.field.bus import Link
 from gantry_agent.field.bus.journal import Journal
-from gantry_agent.field.framing import megatec, ydt1363
+from gantry_agent.field.framing import dlt645, megatec, ydt1363
 from gantry_agent.field.load import Change, Gauge, Load, gauge
 from gantry_agent.field.parts import Parts, askable
 from gantry_agent.field.product import Profile
@@ -47,6 +47,7 @@ ILLEGAL: Mapping[str, frozenset[int]] = {  # by protocol, the refusals that say:
     "modbus": frozenset({1, 2, 3}),
     "megatec": frozenset({megatec.UNKNOWN}),
     "ydt1363": frozenset({ydt1363.CID2_UNKNOWN}),
+    "dlt645": frozenset({dlt645.NO_SUCH_ITEM}),
 }
 GATEWAY_SILENT = frozenset({10, 11})  # Modbus exceptions of a gateway whose own line got no answer
 # What a device refused is asked for again: soon once, since one that is still starting refuses too, then once a day,
@@ -155,6 +156,8 @@ class Poller:
             unit.locate_at, unit.relearn_at = 0.0, None
             unit.walks.clear()
             self._replan(unit, start)
+        if self._rota.all_tried():  # boards whose outputs are only written
+            self.looked.set()
         try:
             while True:
                 await self._step()
@@ -391,7 +394,9 @@ class Poller:
             if not unit.walks:
                 needed = (walk for table in plan.tables(unit.profile, unit.device) for walk in table.requests)
                 unit.walks, unit.walked = deque(dict.fromkeys(needed)), {}
-            return unit.walks[0]
+            if unit.walks:
+                return unit.walks[0]
+            unit.locate_at = math.inf  # the site needs none of its tables
         return None
 
     async def _prepare(self, unit: Unit) -> None:

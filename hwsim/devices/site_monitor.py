@@ -145,7 +145,7 @@ def _battery(seen: Seen) -> dict[str, Cell]:
         f"4.4.2.1.2.{STRING}": integer(battery.current_a * 10),
         f"4.4.2.1.3.{STRING}": gauge(battery.charge * 1000),
         f"4.4.2.1.4.{STRING}": gauge(left_ah),
-        f"4.4.2.1.6.{STRING}": integer(ABSENT),  # no probe, as recorded
+        f"4.4.2.1.6.{STRING}": integer(_battery_temperature(seen)),
         f"4.4.2.1.99.{STRING}": integer(1 if battery.fuse else 4),
         "7.1.3.0": gauge(1),
         f"7.2.1.1.2.{DISCONNECT}": gauge(8003),
@@ -153,6 +153,12 @@ def _battery(seen: Seen) -> dict[str, Cell]:
         f"7.2.1.1.5.{DISCONNECT}": integer(DISCONNECT_V * 10),
         f"7.2.1.1.99.{DISCONNECT}": integer(1 if battery.connected else 2),
     }
+
+
+def _battery_temperature(seen: Seen) -> float:
+    """There is no probe, as recorded, unless the site says in what steps one counts: 0.1 or 1 °C by version."""
+    scale = seen.parameters.get("battery_temperature_scale")
+    return seen.plant.dc.battery.temperature_c / float(scale) if scale else ABSENT
 
 
 def _battery_test(seen: Seen) -> dict[str, Cell]:
@@ -166,7 +172,7 @@ def _battery_test(seen: Seen) -> dict[str, Cell]:
     }
     if battery.results:  # the count is absent until a test was run
         cells["4.3.1.0"] = gauge(len(battery.results))
-    for k, result in enumerate(battery.results, 1):
+    for k, result in enumerate(reversed(battery.results), 1):  # the MIB promises no order
         columns = {
             1: integer(k),
             2: integer(result.kind),
