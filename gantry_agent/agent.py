@@ -138,7 +138,6 @@ class Agent:
         )
         self.air = Air(self.actuator, site.interlocks.compressor_off_s)
         self.watcher.heard.append(self.air.heard)
-        self.rectifiers = Rectifiers(self.actuator, site.interlocks, lambda: self.watcher.watch.snapshots)
         self.modes = Modes(site, self.actuator, store, overrides.power_mode)
         self.relays = Relays(site, self.actuator, store, self.modes, supervisor.spawn, overrides.rebooted)
         spawn, granted = supervisor.spawn, self.watcher.granted
@@ -148,6 +147,8 @@ class Agent:
             site, config.profiles, self.pollers, self.actuator, lambda: self.watcher.watch, store, supervisor.spawn
         )
         self.watcher.heard.append(self.batteries.see)
+        snapshots = lambda: self.watcher.watch.snapshots  # noqa: E731
+        self.rectifiers = Rectifiers(self.actuator, site.interlocks, snapshots, self.batteries.tests)
         self.orders = Orders(self._table(), self._keep_frames)
         tolerance_s = config.control.clock_tolerance_s
         self.execution = Execution(site, self.orders.carry_out, store, time.time, tolerance_s=tolerance_s)
@@ -170,7 +171,7 @@ class Agent:
             keep("traps", self.traps.run)
         keep("reporter", self.reporter.run)
         keep("control", lambda: self.control.run(ready))
-        keep("door", self.door.run)
+        keep("local door", self.door.run)
         keep("ticks", self.ticks.run)
         for name, stream in self.capturer.streams():
             keep(name, stream.run)
@@ -257,7 +258,9 @@ class Agent:
         servers = {channel: self.changes.server(channel) for channel in CHANNELS}
         lost = filter(self.watcher.watch.is_lost, self._config.site.devices)
         outages = (await self._store.outages(time.time() - OUTAGES_S))[-OUTAGES_TOLD:]
-        for step in self.doctor.examination(lost, await self._store.counts(), uplinks, servers, outages):
+        counts = await self._store.counts()
+        in_memory = self._store.in_memory
+        for step in self.doctor.examination(lost, counts, uplinks, servers, outages, in_memory=in_memory):
             yield step
 
     def _tick(self, channel: Channel) -> None:
@@ -290,10 +293,6 @@ class Agent:
 
     async def _anchor(self) -> None:
         """Log the newest mark of the audit: out of reach of whoever edits the file."""
-        if count := await self._store.interrupted_requests():
-            log.warning(
-                "%d requests were under way when the agent ended last; the audit has them as interrupted", count
-            )
         told = 0
         while True:
             newest = await self._store.audit_newest()
@@ -318,6 +317,8 @@ async def run(config: Config) -> None:
 async def _run(config: Config, store: Store) -> None:
     overrides = read_overrides(await store.settings())
     past = told.read(await store.told())
+    if count := await store.interrupted_requests():  # once, before any request of this process is begun
+        log.warning("%d requests were under way when the agent ended; the audit calls them interrupted", count)
     try:
         async with asyncio.TaskGroup() as group:
             stop = _stop_on_signals()

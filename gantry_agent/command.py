@@ -149,9 +149,10 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """Some units did it, `failed` did not."""
+    """Some units did it, `failed` did not, the first of them because of `why`."""
 
     failed: tuple[int, ...]
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

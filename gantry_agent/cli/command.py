@@ -38,12 +38,26 @@ WORDS: Mapping[str, tuple[int, Text, str]] = MappingProxyType(
     }
 )
 
+NOTES = (
+    Text(
+        "FILE.csv 每行一张卡：卡号,有效期，如 12345678,2027-12-31；# 开头的行不读。FILE.json 同接口的数组。",
+        "FILE.csv has a line per card: number,yyyy-mm-dd, like 12345678,2027-12-31; lines that begin with # are not"
+        " read. FILE.json is the interface's array.",
+    ),
+    Text(
+        "setServer=、setFrequency=、updateNow=1 对机柜上传生效；加 --computer 则对计算机上传生效。",
+        "setServer=, setFrequency= and updateNow=1 are about the cabinets' uploads; with --computer, the computers'.",
+    ),
+    Text("命令由运行中的 gantry-agent 执行，没有运行则不能下命令。", "A command goes through the running daemon."),
+)
+
 
 def usage(language: Language) -> str:
     """The words and their fields, a line each."""
-    return "\n".join(
+    lines = (
         f"  {number:>2}  {word:15} {said.render(language)}  {fields}" for word, (number, said, fields) in WORDS.items()
     )
+    return "\n".join((*lines, "", *(text.render(language) for text in NOTES)))
 
 
 def read(words: Sequence[str]) -> dict[str, Any]:
@@ -64,13 +78,16 @@ def read(words: Sequence[str]) -> dict[str, Any]:
 
 def _from_file(path: Path) -> list[dict[str, str]]:
     """A list of cards: JSON as the interface has it, or a line per card, `number,yyyy-mm-dd`."""
-    text = path.read_text(encoding="utf-8-sig")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        found = json.loads(text) if path.suffix == ".json" else None
+        rows = [row for row in csv.reader(text.splitlines()) if row and not row[0].startswith("#")]
+    except (ValueError, RecursionError, csv.Error) as fault:
+        raise AgentError(f"cannot read {path}: {fault}; valid are UTF-8, JSON or lines of number,yyyy-mm-dd") from fault
     if path.suffix == ".json":
-        found = json.loads(text)
         if not isinstance(found, list):
             raise AgentError(f"cannot use {path}: a list of cards is wanted")
         return found
-    rows = [row for row in csv.reader(text.splitlines()) if row and not row[0].startswith("#")]
     for place, row in enumerate(rows, start=1):
         if len(row) != 2:
             raise AgentError(f"cannot use card {place} of {path}: a line is number,yyyy-mm-dd")

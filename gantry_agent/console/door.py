@@ -100,8 +100,8 @@ class Door:
             if isinstance(outcome, Exception) and not isinstance(
                 outcome, OSError
             ):  # a bug of ours; the client sees us go
-                log.error("cannot answer %s at the door", dict(question), exc_info=outcome)
-        except (OSError, ValueError) as error:  # TimeoutError is an OSError
+                log.error("cannot answer %r at the door", question.get("ask"), exc_info=outcome)  # no card numbers
+        except (OSError, ValueError, RecursionError) as error:  # TimeoutError is an OSError
             log.debug("cannot serve a question at the door: %s", error)
         finally:
             writer.close()
@@ -175,7 +175,9 @@ async def ask(path: Path, question: Mapping[str, Any]) -> AsyncIterator[Mapping[
     """Ask the daemon at `path` and give its steps. Raises NobodyHome or DoorFault."""
     reader, writer = await _connect(path)
     try:
-        writer.write(_line(question))
+        if (size := len(asked := _line(question))) > LINE_BYTES:
+            raise DoorFault(f"cannot ask a question of {size} bytes; {LINE_BYTES} are valid")
+        writer.write(asked)
         while True:
             async with asyncio.timeout(STEP_S):
                 line = await reader.readline()

@@ -64,7 +64,8 @@ class Break:
 
 def mark(before: str, number: int, entry: Entry) -> str:
     """The mark of an entry that follows one with the mark `before`."""
-    said = json.dumps([before, number, *astuple(entry)], ensure_ascii=False, separators=(",", ":"))
+    # What is no text or number was put there by somebody else: it has a mark too, which does not fit.
+    said = json.dumps([before, number, *astuple(entry)], ensure_ascii=False, separators=(",", ":"), default=repr)
     return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -5,7 +5,9 @@ to do (`heard`), or was ordered to; what was never seen working may have stopped
 Nothing is kept over a restart: the rest then begins anew, which is the safe side.
 """
 
+import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
@@ -33,6 +35,7 @@ class Air:
         self._began = now()
         self._off_since: dict[Role, float | None] = {}  # None: it was seen working since it last stopped
         self._told_off: dict[Role, float] = {}  # a reading from before says for a moment that it works still
+        self._turns: defaultdict[Role, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def heard(self, message: Answered | Missed) -> None:
         """Note what units are seen to do; called for everything that is read, so it must be quick."""
@@ -61,18 +64,21 @@ class Air:
         self, command: RunAirConditioner, number: int, aim: tuple[str, str], value: int, trace: Trace
     ) -> Outcome:
         role = Role(command.cabinet, AIR, number)
-        if value == RUN:
-            why = interlocks.compressor(self._off_since.get(role, self._began), self._now(), self._rest_s)
-            if why is not None:
-                trace.note(f"air conditioner {number}: {why}")
-                return Failed(why)
-        key, target = aim
-        outcome = await self._actuator.order(key, target, value, trace) if target else UNABLE
-        if value == STANDBY and not trace.dry:  # even if it was not confirmed, it may have stopped
-            self._off_since[role] = self._told_off[role] = self._now()
-        elif value == RUN and isinstance(outcome, Done) and not trace.dry:
-            self._off_since[role] = None
-        return outcome
+        async with self._turns[role]:  # whether it may run is asked when a standby under way has ended
+            if value == RUN:
+                why = interlocks.compressor(self._off_since.get(role, self._began), self._now(), self._rest_s)
+                if why is not None:
+                    trace.note(f"air conditioner {number}: {why}")
+                    return Failed(why)
+            key, target = aim
+            try:
+                outcome = await self._actuator.order(key, target, value, trace) if target else UNABLE
+            finally:
+                if value == STANDBY and not trace.dry:  # even if it was not confirmed, it may have stopped
+                    self._off_since[role] = self._told_off[role] = self._now()
+            if value == RUN and isinstance(outcome, Done) and not trace.dry:
+                self._off_since[role] = None
+            return outcome
 
     # --- cmd 4
 

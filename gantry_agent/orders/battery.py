@@ -134,6 +134,12 @@ class Batteries:
         )
         return _together(dict(zip(mine, done, strict=True)))
 
+    def tests(self, cabinet: int) -> bool:
+        """Tell whether a battery of a cabinet is being tested, or has just been told to begin."""
+        return any(
+            test.phase in UNDER_WAY - {Phase.ENDING} for role, test in self._tests.items() if role.cabinet == cabinet
+        )
+
     def _target(self, role: Role, key: str) -> str | None:
         """The order of that battery's device, if it takes one."""
         device, profile = self._logs[key].device, self._logs[key].profile
@@ -279,8 +285,8 @@ class Batteries:
                 self._spawn(f"verdict of {_name(role)}", self._ask_verdict(role, source))
         if now.phase is Phase.ENDED and before.phase is not Phase.ENDED:
             told = battery_result.result(now)
-            shown = ", ".join(f"{name} {_shown(reading)}" for name, reading in told.items())
-            log.info("battery test of %s ended (%s): %s", _name(role), now.reason.name, shown)
+            shown = ", ".join(f"{name} {_shown(name, reading, self._zone)}" for name, reading in told.items())
+            log.info("battery test of %s ended (%s): %s", _name(role), _words(now.reason), shown)
 
     async def _ask_record(self, role: Role, source: BatteryLog) -> None:
         """Note the device's newest record while its test runs, to know afterwards whether it keeps one of this."""
@@ -421,10 +427,19 @@ def _instant(text: str, zone: tzinfo) -> float | None:
     return None
 
 
-def _shown(reading: Reading) -> str:
+def _words(reason: battery.Reason) -> str:
+    return reason.name.lower().replace("_", " ")
+
+
+def _shown(name: str, reading: Reading, zone: tzinfo) -> str:
     if reading.quality is not Quality.OK:
         return reading.quality.value
-    return f"{reading.value:.6g}" if isinstance(reading.value, float) else str(reading.value)
+    if not isinstance(reading.value, float):
+        return str(reading.value)
+    if name == "testStartTime":
+        return datetime.fromtimestamp(reading.value, zone).isoformat(timespec="seconds")
+    digits = 2 if abs(reading.value) >= 1 else 5  # hours among them: 0.00028 h is a second
+    return f"{reading.value:.{digits}f}".rstrip("0").rstrip(".")
 
 
 async def _asked(question: Awaitable[_T]) -> _T | None:

@@ -178,7 +178,7 @@ class Board:
             self._check(version)
             place += 1
             record = uhppote.read_card(await self._asked(uhppote.GET_CARD_AT, uhppote.number(place)))
-            holes = holes + 1 if record is None else 0
+            holes = 0 if record is not None and record.number not in held else holes + 1  # nor does one card tell twice
             if record is not None:
                 held[record.number] = _held(record)
         return held

@@ -17,10 +17,17 @@ RECTIFIER = "rectifier"
 class Rectifiers:
     """Carries out cmd 8."""
 
-    def __init__(self, actuator: Actuator, limits: Interlocks, snapshots: Callable[[], Mapping[int, Snapshot]]) -> None:
+    def __init__(
+        self,
+        actuator: Actuator,
+        limits: Interlocks,
+        snapshots: Callable[[], Mapping[int, Snapshot]],
+        tested: Callable[[int], bool],
+    ) -> None:
         self._actuator = actuator
         self._limits = limits
         self._snapshots = snapshots
+        self._tested = tested  # whether a battery of a cabinet is, which readings show only seconds later
 
     async def switch(self, command: SwitchRectifiers, trace: Trace) -> Outcome:
         """Switch all rectifiers of the cabinet; those that did not do it are named."""
@@ -29,6 +36,8 @@ class Rectifiers:
             return Failed("该机柜没有整流模块")
         if not command.on:
             why = interlocks.rectifier_off(self._snapshots()[command.cabinet], self._limits)
+            if why is None and self._tested(command.cabinet):
+                why = "电池正在测试"
             if why is not None:
                 trace.note(f"rectifiers stay on: {why}")
                 return Failed(why)

@@ -93,6 +93,8 @@ class Relays:
             trace.note(f"{output.device} {output.point} cannot be read ({seen.why}); nothing was written")
             return seen
         if output.feeds:
+            if (why := self._why_not(relay)) is not None:  # another one came while the board was asked
+                return Failed(why)
             await self._note(relay)
             trace.note(f"{output.name} feeds the {output.feeds}: answered first, done {ANSWER_S:g} s later")
             self._spawn(f"reboot {relay.name}", self._reboot_later(relay, relay.output, output))
@@ -173,6 +175,8 @@ class Relays:
         if (why := await refused_by_login()) is not None:
             trace.note(f"logind does not let this user reboot: {why}")
             return Failed("本机不允许重启(polkit)")
+        if (why := self._why_not(relay)) is not None:  # another one came while logind was asked
+            return Failed(why)
         trace.note(f"{systemctl} reboot, {ANSWER_S:g} s after the answer")
         if not trace.dry:
             await self._note(relay)

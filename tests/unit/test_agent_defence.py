@@ -1,9 +1,9 @@
 """The watcher's part in the defence: when siren and beacon are switched (D22)."""
 
-from gantry_agent.watcher import Watcher
 from gantry_agent.config import read_config
 from gantry_agent.model import Answered, Reading, Role
 from gantry_agent.orders.changes import read_overrides
+from gantry_agent.watcher import Watcher
 
 SITE = """\
 gantry: {id: G000211001002110010}

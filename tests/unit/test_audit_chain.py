@@ -123,6 +123,7 @@ def test_what_is_kept_reads_back_and_holds(connection):
         "DELETE FROM audit WHERE number > 10",
         "DELETE FROM audit",
         "UPDATE audit SET at = at + 0.001 WHERE number = 2",
+        "UPDATE audit SET who = x'ff00' WHERE number = 3",
     ],
 )
 def test_whatever_is_done_to_the_table_shows(connection, statement):
@@ -135,9 +136,24 @@ def test_the_oldest_are_forgotten_and_the_rest_still_holds(connection):
     for entry in ENTRIES:
         audit.append(connection, (entry,), most=5)
     assert [one.number for one in audit.entries(connection, 0.0, 1e12, 100)] == [8, 9, 10, 11, 12]
-    assert audit.breaks(connection) == ()
+    assert audit.breaks(connection, most=5) == ()
     connection.execute("DELETE FROM audit WHERE number = 8")
-    assert audit.breaks(connection) == (Break("missing", 9, 1),)
+    assert audit.breaks(connection, most=5) == (Break("missing", 9, 1),)
+
+
+def test_the_oldest_taken_out_by_hand_show_though_the_chain_is_made_to_begin_after_them(connection):
+    audit.append(connection, ENTRIES)
+    connection.execute("INSERT INTO audit_ends SELECT 'anchor', number, mark FROM audit WHERE number = 5")
+    connection.execute("DELETE FROM audit WHERE number <= 5")
+    assert audit.breaks(connection) == (Break("missing", 6, 5),)
+
+
+def test_a_lost_note_of_the_end_keeps_no_later_entry_out(connection):
+    audit.append(connection, ENTRIES[:3])
+    connection.execute("DELETE FROM audit_ends")
+    audit.append(connection, ENTRIES[3:5])
+    assert [one.number for one in audit.entries(connection, 0.0, 1e12, 9)] == [1, 2, 3, 4, 5]
+    assert audit.breaks(connection) == ()
 
 
 def test_what_was_begun_and_never_ended_enters_the_chain_as_interrupted(connection):
