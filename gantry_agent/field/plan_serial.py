@@ -1,4 +1,4 @@
-"""From a profile to requests for what is asked by commands: Megatec and YD/T 1363.
+"""From a profile to requests for what is asked by commands: Megatec, YD/T 1363 and DL/T 645.
 
 One command gives many points, so all that stands in one answer is read by one request, as fast as the most urgent of
 its points needs it. Tables of YD/T 1363 are the counted groups of an answer. What is read at all is `plan`'s matter.
@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 
 from gantry_agent.field import codec
 from gantry_agent.field.framing.counted import Layout, unpack
-from gantry_agent.field.product import Commands, InAnswer, InText, Point, Profile, Question, Table, read_name
-from gantry_agent.field.profile_serial import ROW, VERSION
-from gantry_agent.field.request import AskText, AskYdt, Block, Placed, Reply
+from gantry_agent.field.product import Commands, InAnswer, InItem, InText, Point, Profile, Question, Table, read_name
+from gantry_agent.field.profile_serial import ADDRESS, FILLED_IN, ROW, VERSION
+from gantry_agent.field.request import AskMeter, AskText, AskYdt, Block, Placed, Reply
 from gantry_agent.model import BadReply, Device, Lane, Value
 
-PROTOCOLS = frozenset({"megatec", "ydt1363"})
+PROTOCOLS = frozenset({"megatec", "ydt1363", "dlt645"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ class Counted:
 def blocks(picks: Iterable[Pick], profile: Profile, device: Device) -> Iterator[Block]:
     """One block for each command."""
     parameters = profile.parameters_of(device)
-    asked: dict[AskText | AskYdt, list[Placed]] = {}
-    fast: set[AskText | AskYdt] = set()
+    asked: dict[AskText | AskYdt | AskMeter, list[Placed]] = {}
+    fast: set[AskText | AskYdt | AskMeter] = set()
     for pick in picks:
         request, placed = _placed(pick, profile, device, parameters)
         asked.setdefault(request, []).append(placed)
@@ -53,17 +53,25 @@ def blocks(picks: Iterable[Pick], profile: Profile, device: Device) -> Iterator[
 
 def _placed(
     pick: Pick, profile: Profile, device: Device, parameters: Mapping[str, Value]
-) -> tuple[AskText | AskYdt, Placed]:
+) -> tuple[AskText | AskYdt | AskMeter, Placed]:
     place, encoding = pick.point.place, pick.point.encoding
     if isinstance(place, InText):
         text = codec.text_reader(place, encoding, parameters)
         return AskText(device.unit, place.command), Placed(pick.key, text)
+    if isinstance(place, InItem):
+        number = meter_number(profile, device)
+        return AskMeter(device.unit, number, place.item), Placed(pick.key, codec.meter_reader(encoding, parameters))
     assert isinstance(place, InAnswer)
     if place.row is None:
         place = replace(place, row=pick.row)
     value = codec.answer_reader(place, encoding, parameters)
     question = profile.answers[place.answer].question
     return ask(question, profile, device), Placed(pick.key, value, table=pick.table)
+
+
+def meter_number(profile: Profile, device: Device) -> str:
+    """The number of a DL/T 645 meter; one that the site file has without its first zeros gets them back."""
+    return str(profile.parameters_of(device)[ADDRESS]).zfill(12)
 
 
 def ask(question: Question, profile: Profile, device: Device, row: int = 0) -> AskYdt:
@@ -93,7 +101,9 @@ def write(profile: Profile, device: Device, target: str, value: int) -> tuple[As
         return None
     block = next(blocks((pick,), profile, device))
     if isinstance(wanted, str):
-        return AskText(device.unit, wanted, answered=False), block
+        parameters = profile.parameters_of(device)
+        command = FILLED_IN.sub(lambda found: f"{int(parameters[found[1]]):02d}", wanted)
+        return AskText(device.unit, command, answered=False), block
     return ask(wanted, profile, device, pick.row or 0), block
 
 

@@ -64,6 +64,15 @@ class WriteBit:
 
 
 @dataclass(frozen=True, slots=True)
+class PulseBit:
+    """Function 5 with a value of the vendor's own, for how long; the device ends it by itself. Reply: ()."""
+
+    unit: int
+    address: int
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
 class GetOids:
     """Reply: a mapping with every one of `oids`; None is noSuchObject or noSuchInstance."""
 
@@ -116,15 +125,60 @@ class AskYdt:
     info: bytes
 
 
-ReadRequest = ReadRegisters | ReadBits | GetOids | ReadHost | AskText | AskYdt
-WriteRequest = WriteRegisters | WriteBit | SetOid | AskText | AskYdt
+@dataclass(frozen=True, slots=True)
+class AskMeter:
+    """An item of a DL/T 645 meter. Reply: its bytes, lowest first, without the 33H."""
+
+    unit: int  # how the site counts the meters of a line; the wire has the address
+    address: str  # twelve digits, or twelve A for the one meter on the line
+    item: int  # 02010100H: voltage of L1
+
+
+@dataclass(frozen=True, slots=True)
+class AskLock:
+    """A signal to a Shengjiu lock. Reply: the whole frame of the answer to a query, () to a command."""
+
+    unit: int
+    source: int  # our own address, as the lock expects it
+    signal: int
+    data: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AskController:
+    """A function of a UHPPOTE door controller. Reply: the whole datagram of the answer."""
+
+    unit: int  # how the site counts the controllers of a bus
+    serial: int
+    function: int
+    data: bytes = field(default=b"", repr=False)  # from byte 8 on; may hold a card number
+
+
+@dataclass(frozen=True, slots=True)
+class ReadController:
+    """How a UHPPOTE controller stands, and which cards it has let in. Reply: ControllerState."""
+
+    unit: int
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerState:
+    """The datagram of a status, and the newest card let in at each door since the link was made: (event, card)."""
+
+    status: bytes
+    swipes: Mapping[int, tuple[int, int]] = field(hash=False, repr=False)
+
+
+ReadRequest = ReadRegisters | ReadBits | GetOids | ReadHost | AskText | AskYdt | AskMeter | AskLock | ReadController
+WriteRequest = WriteRegisters | WriteBit | PulseBit | SetOid | AskText | AskYdt | AskLock | AskController
 Request = ReadRequest | WriteRequest | WalkColumn
 
 Registers = tuple[int, ...]
 Varbinds = Mapping[str, SnmpValue | None]
 HostValues = Mapping[str, Value | None]
 Rows = tuple[tuple[str, SnmpValue], ...]
-Reply = Registers | Varbinds | HostValues | Rows | str | bytes
+Reply = Registers | Varbinds | HostValues | Rows | str | bytes | ControllerState
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +186,7 @@ class Placed:
     """A point of one device and where its answer stands in the reply of its block.
 
     `at` and `width` are registers or bits from the block's start; for SNMP and the host `name` is the OID or the name.
-    `decode` turns the raw words (or the one SNMP or host value, or the whole answer of a Megatec or YD/T 1363 command)
+    `decode` turns the raw words (or the one SNMP or host value, or the whole answer to a command or of an item)
     into a value; the codec made it.
     """
 

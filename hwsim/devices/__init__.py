@@ -4,20 +4,39 @@ Nothing here is read from the agent's profiles: two independent readings of one 
 visible.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from hwsim.devices import aircon, host, meters, modules, psu, q1, sensors, site_monitor, surge, ups2000, ups_mib
-from hwsim.devices.image import ModbusProduct
+from hwsim.devices import (
+    access,
+    aircon,
+    apc,
+    host,
+    locks,
+    meters,
+    modules,
+    psu,
+    q1,
+    sensors,
+    site_monitor,
+    surge,
+    ups2000,
+    ups_mib,
+    voltronic,
+)
+from hwsim.devices.access import AccessProduct
+from hwsim.devices.image import Effect, ModbusProduct, Seen
 from hwsim.devices.oids import SnmpProduct
 from hwsim.devices.spoken import SpokenProduct
 
-Product = ModbusProduct | SnmpProduct | SpokenProduct
+Product = ModbusProduct | SnmpProduct | SpokenProduct | AccessProduct
 
 PRODUCTS: Mapping[str, Product] = MappingProxyType(
     {
         "chint-dtsu666": meters.DTSU666,
         "chint-ddsu666": meters.DDSU666,
+        "dlt645-meter": meters.DLT645,
+        "eastron-sdm120": meters.SDM120,
         "eastron-sdm630": meters.SDM630,
         "envicool-cabinet-ac": aircon.ENVICOOL,
         "xy-md02": sensors.XY_MD02,
@@ -26,20 +45,36 @@ PRODUCTS: Mapping[str, Product] = MappingProxyType(
         "renda-smoke": sensors.SMOKE,
         "renda-spd": surge.RENDA_SPD,
         "leixun-spd": surge.LEIXUN,
+        "kuanyong-spd": surge.KUANYONG,
         "moxa-iologik-e1212": modules.E1212,
         "moxa-iologik-e1214": modules.E1214,
         "waveshare-relay": modules.RELAY_BOARD,
         "huawei-ups2000": ups2000.UPS2000,
         "huawei-site-monitor": site_monitor.SITE_MONITOR,
         "ups-mib": ups_mib.UPS_MIB,
+        "apc-modbus": apc.APC,
         "megatec-q1": q1.Q1,
+        "voltronic": voltronic.VOLTRONIC,
         "ydt1363-psu": psu.PSU,
         "host-resources": host.HOST,
+        "huawei-cabinet-lock": locks.HUAWEI_LOCK,
+        "shengjiu-lock": locks.SHENGJIU,
+        "uhppote-controller": access.CONTROLLER,
     }
+)
+
+# What a card does that is shown to a product that only reads.
+READERS: Mapping[str, Callable[[Seen, int], Effect]] = MappingProxyType(
+    {"huawei-cabinet-lock": locks.shown, "shengjiu-lock": locks.shown}
 )
 
 # Which products are one of several of a kind in a cabinet, and how the site file counts them.
 INSTANCES: Mapping[str, str] = MappingProxyType(
-    {"envicool-cabinet-ac": "airConditioners", "renda-spd": "thunderSpd", "leixun-spd": "thunderSpd"}
+    {
+        "envicool-cabinet-ac": "airConditioners",
+        "renda-spd": "thunderSpd",
+        "leixun-spd": "thunderSpd",
+        "kuanyong-spd": "thunderSpd",
+    }
 )
-THREE_PHASE = frozenset({"chint-dtsu666", "eastron-sdm630"})
+THREE_PHASE = frozenset({"chint-dtsu666", "dlt645-meter", "eastron-sdm630"})

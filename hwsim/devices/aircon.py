@@ -1,7 +1,8 @@
 """Envicool (英维克) cabinet air conditioner, Modbus. Blocks from the device tables §5.1 (two field programs).
 
 Readings are ×0.1 °C signed, 2000 raw means a missing sensor. The set-points in 0x0700 are whole degrees: the field
-program keeps each in one byte (`common/air_condition.h`). 0x0801 is the remote switch; that it reads back is inferred.
+program keeps each in one byte (`common/air_condition.h`); the four of them are taken only together, by function 16, as
+that program writes them. 0x0801 is the remote switch; that it reads back is inferred.
 """
 
 from hwsim.devices.image import (
@@ -24,6 +25,7 @@ from hwsim.plant.state import AirConditioner
 MISSING_SENSOR = 2000
 ALARMS = 33  # 0x0600 high temperature … 0x0620 DC under-voltage
 SWITCH = 0x0801
+BLOCK = range(0x0700, 0x0704)
 SETTINGS = {  # register → field of the air conditioner
     0x0700: "cool_on_c",
     0x0701: "cool_band_c",
@@ -88,6 +90,8 @@ def write(seen: Seen, address: int, values: tuple[int, ...]) -> Effect:
     fields = tuple((SETTINGS[register], float(signed(value))) for register, value in wanted.items())
     if any(not -50.0 <= value <= 100.0 for _, value in fields):
         raise Illegal(ILLEGAL_VALUE)
+    if wanted.keys() & set(BLOCK) and wanted.keys() != set(BLOCK):
+        raise Illegal(ILLEGAL_ADDRESS)
     return Effect(orders=(Change("air", fields, seen.instance),))
 
 

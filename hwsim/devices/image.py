@@ -54,6 +54,7 @@ class Effect:
 
     memory: Table = field(default_factory=dict)
     orders: tuple[Order, ...] = ()
+    later: tuple[tuple[float, int, int], ...] = ()  # latches that the device sets by itself: after s, which, to what
 
 
 def _no_write(_seen: Seen, _address: int, _values: tuple[int, ...]) -> Effect:
@@ -68,6 +69,7 @@ class ModbusProduct:
     functions: frozenset[int]
     write_registers: Callable[[Seen, int, tuple[int, ...]], Effect] = _no_write
     write_coils: Callable[[Seen, int, tuple[int, ...]], Effect] = _no_write
+    flash: Callable[[Seen, int, int], Effect] | None = None  # function 5 with a value that is neither on nor off
     identity: Callable[[Seen], Mapping[int, bytes]] | None = None  # function 0x2B/0x0E, objects by number
     response_s: float = 0.02  # from the end of the request to the first byte of the answer
     largest: int = 125  # registers per request

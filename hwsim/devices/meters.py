@@ -1,4 +1,4 @@
-"""Mains meters: Chint DTSU666 and DDSU666, Eastron SDM630. Registers from the device tables §4 and the makers' lists.
+"""Mains meters: Chint DTSU666, DDSU666, Eastron SDM120, SDM630. Registers from the tables §4 and the makers' lists.
 
 Where a model stores scaled numbers the scale is a site parameter; the defaults are those of the CT type (×0.1 V,
 ×0.001 A, ×0.1 W, ×0.01 Hz), as volkszaehler/mbmd `meters/rs485/dtsu666.go` divides.
@@ -7,6 +7,7 @@ Where a model stores scaled numbers the scale is a site parameter; the defaults 
 import math
 
 from hwsim.devices.image import Image, ModbusProduct, Seen, floats, zeros
+from hwsim.devices.spoken import MeterProduct, Spoken
 
 POWER_FACTOR = 0.95
 
@@ -104,6 +105,49 @@ def sdm630(seen: Seen) -> Image:
     )
 
 
+def sdm120(seen: Seen) -> Image:
+    """Single phase, on L1; as lenient in its gaps as its bigger sister."""
+    plant = seen.plant
+    v, w = plant.mains.at(0), plant.phase_w[0]
+    return Image(
+        input=zeros((0x0000, 0x58), (0x0156, 4))
+        | floats(
+            {
+                0x00: v,
+                0x06: plant.phase_a[0],
+                0x0C: w,
+                0x12: w / POWER_FACTOR,
+                0x1E: POWER_FACTOR,
+                0x46: plant.mains.frequency_hz if v else 0.0,
+                0x48: plant.energy_kwh,
+                0x156: plant.energy_kwh,
+            }
+        )
+    )
+
+
+def dlt645(seen: Seen, item: int) -> Spoken:
+    """DL/T 645-2007: decimal digits, two in a byte, lowest first; signs (the highest bit) do not come up here."""
+    plant = seen.plant
+    volts = [plant.mains.at(phase) for phase in range(3)]
+    wired = range(plant.mains.phases)
+    held = {
+        **{0x02010100 + (k << 8): (volts[k] * 10, 2) for k in wired},
+        **{0x02020100 + (k << 8): (plant.phase_a[k] * 1000, 3) for k in wired},
+        0x02030000: (sum(plant.phase_w) * 10, 3),
+        0x02060000: (POWER_FACTOR * 1000, 2),
+        0x02800002: (plant.mains.frequency_hz * 100 if any(volts) else 0, 2),
+        0x00000000: (plant.energy_kwh * 100, 4),
+        0x00010000: (plant.energy_kwh * 100, 4),
+    }
+    if item not in held:
+        return Spoken()
+    value, size = held[item]
+    return Spoken(bytes.fromhex(f"{round(value):0{2 * size}d}")[::-1])
+
+
+DLT645 = MeterProduct(dlt645, (0x02010100, 0x02020100, 0x02030000, 0x02800002, 0x00000000))
 DTSU666 = ModbusProduct(dtsu666, frozenset({3}), response_s=0.05, largest=60)
 DDSU666 = ModbusProduct(ddsu666, frozenset({3}), response_s=0.05, largest=60)
+SDM120 = ModbusProduct(sdm120, frozenset({4}), response_s=0.04, largest=80)
 SDM630 = ModbusProduct(sdm630, frozenset({4}), response_s=0.04, largest=80)

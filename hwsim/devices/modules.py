@@ -6,7 +6,7 @@ DIO channels of an E1212, used as outputs here, count as DO 0–7 and as DI 8–
 
 from collections.abc import Callable
 
-from hwsim.devices.image import ILLEGAL_ADDRESS, Effect, Illegal, Image, ModbusProduct, Seen, zeros
+from hwsim.devices.image import ILLEGAL_ADDRESS, ILLEGAL_VALUE, Effect, Illegal, Image, ModbusProduct, Seen, zeros
 
 Bits = tuple[int, ...]
 
@@ -61,6 +61,19 @@ def relay_board(seen: Seen) -> Image:
     return Image(coils=dict(enumerate(_outputs(seen, 8))), discrete=dict(enumerate(_inputs(seen, 8))))
 
 
+FLASH_ON, FLASH_OFF, FLASH_STEP_S = 0x0200, 0x0400, 0.1  # "Modbus RTU Relay", development protocol: 05, value × 100 ms
+
+
+def _flash(_seen: Seen, address: int, value: int) -> Effect:
+    """Hold one of the eight relays on, or off, for a time that the board itself keeps."""
+    state, channel = (1, address - FLASH_ON) if address < FLASH_OFF else (0, address - FLASH_OFF)
+    if not 0 <= channel < 8:
+        raise Illegal(ILLEGAL_ADDRESS)
+    if not 0 < value <= 0x7FFF:
+        raise Illegal(ILLEGAL_VALUE)
+    return Effect(memory={channel: state}, later=((value * FLASH_STEP_S, channel, 1 - state),))
+
+
 _MOXA_FUNCTIONS = frozenset({1, 2, 3, 4, 5, 6, 15, 16})
 E1212 = ModbusProduct(
     _moxa(8, 8, dio=8), _MOXA_FUNCTIONS, write_registers=_latch_word(8), write_coils=_latch(8), response_s=0.005
@@ -68,4 +81,4 @@ E1212 = ModbusProduct(
 E1214 = ModbusProduct(
     _moxa(6, 6, dio=0), _MOXA_FUNCTIONS, write_registers=_latch_word(6), write_coils=_latch(6), response_s=0.005
 )
-RELAY_BOARD = ModbusProduct(relay_board, frozenset({1, 2, 5, 15}), write_coils=_latch(8), response_s=0.01)
+RELAY_BOARD = ModbusProduct(relay_board, frozenset({1, 2, 5, 15}), write_coils=_latch(8), flash=_flash, response_s=0.01)

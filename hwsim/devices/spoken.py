@@ -1,4 +1,4 @@
-"""What a product that is asked by commands is to the simulator: Megatec and YD/T 1363. Pure.
+"""What a product that is asked by commands is to the simulator: Megatec, YD/T 1363, DL/T 645, a lock. Pure.
 
 A question gives `Spoken`: what is said, and what it does to the device and the plant. No frame and no checksum here.
 """
@@ -40,11 +40,33 @@ class YdtProduct:
     response_s: float = 0.04
 
 
-SpokenProduct = MegatecProduct | YdtProduct
+@dataclass(frozen=True, slots=True)
+class LockProduct:
+    """`answer(seen, signal, data)`: what follows the signal in the answer; a command is obeyed in silence."""
+
+    answer: Callable[[Seen, int, bytes], Spoken]
+    shown: tuple[int, ...]
+    response_s: float = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class MeterProduct:
+    """`answer(seen, item)`: the item's bytes, lowest first; nothing said is "no such data"."""
+
+    answer: Callable[[Seen, int], Spoken]
+    shown: tuple[int, ...]
+    response_s: float = 0.05
+
+
+SpokenProduct = MegatecProduct | YdtProduct | LockProduct | MeterProduct
 
 
 def shown(product: SpokenProduct, seen: Seen) -> dict[str, str]:
     """What the product says to every question that only asks: text, or INFO in hexadecimal."""
     if isinstance(product, MegatecProduct):
         return {command: (product.answer(seen, command).body or b"").decode("ascii") for command in product.shown}
+    if isinstance(product, MeterProduct):
+        return {f"{item:08X}": (product.answer(seen, item).body or b"").hex() for item in product.shown}
+    if isinstance(product, LockProduct):
+        return {f"{signal:04X}": (product.answer(seen, signal, b"").body or b"").hex() for signal in product.shown}
     return {f"{a:02X}/{b:02X}": (product.answer(seen, a, b, b"").body or b"").hex() for a, b in product.shown}

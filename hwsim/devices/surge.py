@@ -1,4 +1,4 @@
-"""Surge protectors: Renda strike counter and Leixun (雷迅) monitor, Modbus RTU (tables §8).
+"""Surge protectors: Renda strike counter, Leixun (雷迅) and Kuanyong (宽永) monitors, Modbus RTU (tables §8).
 
 Leixun's floats come little-endian as the bytes stand. Where the life percentage stands in its 58 registers is not
 public; it is put behind the five last strikes (inferred).
@@ -50,5 +50,28 @@ def write_coils(seen: Seen, address: int, values: tuple[int, ...]) -> Effect:
     return Effect(orders=tuple(ClearStrikes(seen.instance, total=coil == 1) for coil in pressed))
 
 
+def kuanyong(seen: Seen) -> Image:
+    """0x63: currents, voltages, count, strength, greatest, (°C × 10) + 1000, %RH, degradation; 0x201: contacts.
+
+    The trip contact (bit 0) is normally open, so that 0 is the alarm; bit 2 is the ground alarm.
+    """
+    spd, plant = _spd(seen), seen.plant
+    volts = [u16(plant.mains.at(phase) * 10) for phase in range(3)]
+    climate = (u16(plant.climate.inside_c * 10 + 1000), u16(plant.climate.inside_rh * 10))
+    running = (
+        0,
+        u16(spd.leakage_ma / 10),
+        0,
+        *volts,
+        u16(spd.strikes),
+        0,
+        0,
+        *climate,
+        u16((100 - spd.life_percent) * 10),
+    )
+    return Image(holding=dict(enumerate(running, 0x63)) | {0x200: 0, 0x201: int(spd.healthy)})
+
+
 RENDA_SPD = ModbusProduct(renda, frozenset({3}), response_s=0.03)
+KUANYONG = ModbusProduct(kuanyong, frozenset({3}), response_s=0.05)
 LEIXUN = ModbusProduct(leixun, frozenset({1, 2, 3, 5}), write_coils=write_coils, response_s=0.05)

@@ -24,7 +24,7 @@ def table(seen: Seen) -> dict[str, Cell]:
     minutes = UNKNOWN if not battery and ups.charge > 0.98 else ups_remaining_s(ups) / 60
     flow_a = load_w / ups.battery_v if battery else 0.0
     test = seen.memory.get(LAST_TEST, 1)
-    results = {"none": 6, "running": 5, "passed": 1, "aborted": 4}
+    results = {"none": 6, "running": 5, "passed": 1, "warning": 2, "failed": 3, "aborted": 4}
     cells = {
         "1.1.0": text("SIMULATED"),
         "1.2.0": text("UPS 3kVA"),
@@ -50,6 +50,7 @@ def table(seen: Seen) -> dict[str, Cell]:
         "7.2.0": integer(seen.memory.get(SPIN_LOCK, 0)),
         "7.3.0": integer(results[ups.test_result]),
         "7.4.0": text(""),
+        "7.6.0": integer(ups.tested_s * 100),
     }
     alarms = _alarms(seen)
     cells["6.1.0"] = gauge(len(alarms))

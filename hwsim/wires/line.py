@@ -113,6 +113,8 @@ class Line:
         """What was asked in characters, each with its CR; what has none is broken, and so is what met an answer."""
         if not self._fast:
             self._quiet_since = began + len(data) * self._pace.character_s
+        if self._talkers.metered(data):
+            return [] if self._sending.locked() else [data]
         ends = FLAGS if data.endswith(FLAGS) else CR  # the flags of a lock's frame; there may be any byte inside
         *whole, rest = (data[: -len(FLAGS)], b"") if ends is FLAGS else data.split(CR)
         self.broken += bool(rest)
@@ -132,7 +134,7 @@ class Line:
 
     def _patience(self, began: float, data: bytes) -> float:
         now = asyncio.get_running_loop().time()
-        if self._talkers.concerns(data) and data.endswith((CR, FLAGS)):
+        if self._talkers.concerns(data) and self._talkers.whole(data):
             return 0.0 if self._fast else began + len(data) * self._pace.character_s - now
         length = 0 if self._talkers.concerns(data) else rtu_length(data)
         if length and len(data) >= length:

@@ -25,12 +25,13 @@ from hwsim.devices.image import (
     Table,
     take,
 )
-from hwsim.faults import DEAF, Fault
+from hwsim.faults import Fault
 from hwsim.site import DeviceSpec
 from hwsim.world import World
 
 BROADCAST = 0
 REQUESTS = DecodePDU(is_server=True)
+_ON_OFF = (b"\x00\x00", b"\xff\x00")
 RTU = FramerRTU(REQUESTS)
 SOCKET = FramerSocket(REQUESTS)
 
@@ -84,7 +85,7 @@ class Units:
         if addressed is None:
             return None
         fault = self.world.faults.of(addressed.key)
-        if fault is not None and fault.kind in DEAF:
+        if fault is not None and fault.deaf:
             return replace(request, pdu=_encode(ExceptionResponse(request.pdu[0] & 0x7F, fault.code)))
         if fault is not None and fault.kind == "missing" and _touches(request.pdu, fault):
             return replace(request, pdu=_encode(ExceptionResponse(request.pdu[0] & 0x7F, ILLEGAL_ADDRESS)))
@@ -103,9 +104,24 @@ class Units:
             raise Illegal(ILLEGAL_FUNCTION)
         request = REQUESTS.decode(pdu)
         coil = pdu[3:5] if pdu[0] == 5 else b"\x00\x00"
-        if request is None or coil not in (b"\x00\x00", b"\xff\x00"):  # None: a count out of range, or too few bytes
+        if len(coil) == 2 and product.flash and coil not in _ON_OFF:
+            address, value = int.from_bytes(pdu[1:3], "big"), int.from_bytes(coil, "big")
+            self.world.absorb(spec, product.flash(self.world.seen(spec), address, value))
+            return _Echo(pdu)
+        if request is None or coil not in _ON_OFF:  # None: a count out of range, or too few bytes
             raise Illegal(ILLEGAL_VALUE)
         return _FUNCTIONS[pdu[0]](self.world, spec, product, request)
+
+
+class _Echo(ModbusPDU):
+    """An answer that repeats its request."""
+
+    def __init__(self, pdu: bytes) -> None:
+        super().__init__()
+        self.function_code, self._body = pdu[0], pdu[1:]
+
+    def encode(self) -> bytes:
+        return self._body
 
 
 def _touches(pdu: bytes, fault: Fault) -> bool:

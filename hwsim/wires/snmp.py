@@ -22,7 +22,7 @@ from pysnmp.proto.api import v2c
 from pysnmp.smi import error, exval
 
 from hwsim.devices.oids import Cell, Declined, Kind
-from hwsim.faults import Fault
+from hwsim.faults import DEAF, Fault
 from hwsim.site import DeviceSpec
 from hwsim.wires import listener
 from hwsim.wires.tasks import Tasks
@@ -119,7 +119,7 @@ class Tables:
 
     def _refuse_if_faulty(self, varbinds: Sequence[Any]) -> None:
         fault = self.fault(use=False)
-        if fault and fault.kind == "exception":
+        if fault and fault.kind in DEAF:
             raise error.GenError(name=varbinds[0][0], idx=0)
 
     def _fresh(self) -> None:
@@ -249,7 +249,7 @@ async def _later(wait_s: float, hand_out: Callable[[bytes, Any], None], data: by
 
 def _spoilt(fault: Fault | None, answer: bytes) -> tuple[float, bytes | None]:
     match fault.kind if fault else None:
-        case "silent":
+        case "silent" | "loose":
             return 0.0, None
         case "delay" | "late":
             assert fault is not None

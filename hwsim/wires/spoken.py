@@ -1,19 +1,23 @@
-"""What is said in characters on a serial line: Megatec commands and frames of YD/T 1363, in and out.
+"""What is said on a serial line that is not Modbus: Megatec commands, frames of YD/T 1363 and of Shengjiu locks.
 
-Written from the tables (§1.6, §3.8), sharing nothing with the agent. A line may carry units of all kinds: what begins
-with `~` is YD/T 1363, what begins with a letter is a Megatec command where such a UPS is, all else is Modbus RTU.
+Written from the tables (§1.6, §3.8, §7.1), sharing nothing with the agent. A line may carry units of all kinds: what
+begins with FEH is for a DL/T 645 meter (`wires.meter`), with `~` for YD/T 1363, or, where it ends with `~~`, for a
+lock; what begins with a letter is a Megatec command where such a UPS is, all else is Modbus RTU.
 """
 
+import binascii
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from hwsim.devices import PRODUCTS
-from hwsim.devices.spoken import MegatecProduct, YdtProduct
-from hwsim.faults import DEAF, Fault
+from hwsim.devices.spoken import LockProduct, MegatecProduct, MeterProduct, YdtProduct
+from hwsim.faults import Fault
 from hwsim.site import DeviceSpec
+from hwsim.wires import meter
 from hwsim.world import World
 
 CR = b"\r"
+FLAGS = b"~~"  # the end of a frame for a lock
 LONGEST = 18 + 0xFFF
 WRONG_CHKSUM, WRONG_LCHKSUM = 0x02, 0x03
 
@@ -65,6 +69,33 @@ def parsed(data: bytes) -> YdtFrame | None:
     return frame
 
 
+# --- frames of the Shengjiu lock ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LockFrame:
+    """7E, addresses, two threads, length, signal, data, CRC, 7E 7E."""
+
+    to: int
+    source: int
+    signal: int
+    data: bytes = b""
+
+    @property
+    def written(self) -> bytes:
+        counted = self.signal.to_bytes(2, "big") + self.data
+        said = bytes([self.to, self.source, 0, 0]) + len(counted).to_bytes(2, "big") + counted
+        return b"~" + said + binascii.crc_hqx(said, 0).to_bytes(2, "big") + FLAGS
+
+
+def lock_parsed(data: bytes) -> LockFrame | None:
+    """The frame that `data` is; None for what is no sound one."""
+    if len(data) < 13:
+        return None
+    frame = LockFrame(data[1], data[2], int.from_bytes(data[7:9], "big"), data[9:-4])
+    return frame if frame.written == data else None
+
+
 # --- who is asked ---------------------------------------------------------------------------------------------------
 
 
@@ -85,17 +116,66 @@ class Talkers:
     def __init__(self, world: World, specs: Mapping[int, DeviceSpec]) -> None:
         self._world = world
         self._ydt = {unit: spec for unit, spec in specs.items() if isinstance(PRODUCTS[spec.profile], YdtProduct)}
+        self._locks = {unit: spec for unit, spec in specs.items() if isinstance(PRODUCTS[spec.profile], LockProduct)}
+        self._meters = [spec for spec in specs.values() if isinstance(PRODUCTS[spec.profile], MeterProduct)]
         self._megatec = [spec for spec in specs.values() if isinstance(PRODUCTS[spec.profile], MegatecProduct)]
+
+    def whole(self, data: bytes) -> bool:
+        """Whether a question that is meant for one of them has come to its end."""
+        return meter.ended(data) if self.metered(data) else data.endswith((CR, FLAGS))
+
+    def metered(self, data: bytes) -> bool:
+        """Whether what begins so is meant for a meter."""
+        return bool(self._meters) and meter.begins(data)
 
     def concerns(self, data: bytes) -> bool:
         """Whether what begins so is meant for one of them."""
+        if self.metered(data):
+            return True
         if data[:1] == b"~":
-            return bool(self._ydt)
+            return bool(self._ydt) or bool(self._locks)
         return bool(self._megatec) and data[:1].isalpha() and data[:1].isascii()
 
     def answer(self, data: bytes) -> Exchange | None:
         """What is answered to one question; None when nobody is meant, or says nothing."""
+        if self.metered(data):
+            return self._answer_meter(data)
+        if data[:1] == b"~" and data.endswith(FLAGS):
+            return self._answer_lock(data)
         return self._answer_ydt(data) if data[:1] == b"~" else self._answer_megatec(data)
+
+    def _answer_lock(self, data: bytes) -> Exchange | None:
+        asked = lock_parsed(data)
+        spec = self._locks.get(asked.to) if asked else None
+        if asked is None or spec is None:
+            return None
+        product = PRODUCTS[spec.profile]
+        assert isinstance(product, LockProduct)
+        fault = self._world.faults.of(spec.key)
+        spoken = product.answer(self._world.seen(spec), asked.signal, asked.data)
+        if not (fault and fault.deaf):
+            self._world.absorb(spec, spoken.effect)
+        if spoken.body is None:
+            return None
+        frame = LockFrame(asked.source, asked.to, asked.signal, spoken.body)
+        return Exchange(spec, product.response_s, data, frame.written, lambda one: _lock_changed(frame, one))
+
+    def _answer_meter(self, data: bytes) -> Exchange | None:
+        asked = meter.parsed(data)
+        if asked is None or asked.control != meter.READ or len(asked.data) != 4:
+            return None
+        spec = next((one for one in self._meters if asked.address in (meter.ANYBODY, _number(one))), None)
+        if spec is None:
+            return None
+        product = PRODUCTS[spec.profile]
+        assert isinstance(product, MeterProduct)
+        fault = self._world.faults.of(spec.key)
+        body = product.answer(self._world.seen(spec), int.from_bytes(asked.data, "little")).body
+        if body is None or (fault and fault.deaf):
+            frame = meter.MeterFrame(_number(spec), meter.ERROR, bytes([meter.NO_SUCH_DATA]))
+        else:
+            frame = meter.MeterFrame(_number(spec), meter.ANSWER, asked.data + body)
+        return Exchange(spec, product.response_s, data, frame.written, lambda one: meter.changed(frame, one))
 
     def _answer_ydt(self, data: bytes) -> Exchange | None:
         asked = parsed(data)
@@ -106,7 +186,7 @@ class Talkers:
         assert isinstance(product, YdtProduct)
         info, code = b"", asked.fault or (0 if asked.version in product.versions else 0x01)
         fault = self._world.faults.of(spec.key)
-        if not code and not (fault and fault.kind in DEAF):
+        if not code and not (fault and fault.deaf):
             spoken = product.answer(self._world.seen(spec), asked.cid1, asked.cid2, asked.info)
             self._world.absorb(spec, spoken.effect)
             info, code = spoken.body or b"", spoken.code
@@ -118,7 +198,7 @@ class Talkers:
         product = PRODUCTS[spec.profile]
         assert isinstance(product, MegatecProduct)
         fault = self._world.faults.of(spec.key)
-        if fault and fault.kind in DEAF:
+        if fault and fault.deaf:
             return Exchange(spec, product.response_s, data, b"(NAK\r", lambda _: b"(NAK\r")
         spoken = product.answer(self._world.seen(spec), data[:-1].decode("ascii", "replace"))
         self._world.absorb(spec, spoken.effect)
@@ -126,6 +206,13 @@ class Talkers:
             return None
         answer = spoken.body + CR
         return Exchange(spec, product.response_s, data, answer, lambda one: _megatec_changed(answer, one))
+
+
+def _number(spec: DeviceSpec) -> bytes:
+    """A meter's number as it stands on the wire; one that the site does not give is made of its unit."""
+    given = str(spec.parameters.get("address", ""))
+    digits = given.zfill(12) if given.isdecimal() else f"{spec.unit:012d}"
+    return bytes.fromhex(digits)[::-1]
 
 
 def _ydt_changed(answer: YdtFrame, fault: Fault) -> bytes:
@@ -138,6 +225,18 @@ def _ydt_changed(answer: YdtFrame, fault: Fault) -> bytes:
             good = written(answer)
             return good[:-5] + (b"0000" if good[-5:-1] != b"0000" else b"0001") + good[-1:]
     return written(YdtFrame(answer.version, answer.address, answer.cid1, fault.code))
+
+
+def _lock_changed(answer: LockFrame, fault: Fault) -> bytes:
+    match fault.kind:
+        case "wrong_unit":
+            return replace(answer, to=answer.to % 0xFE + 1, source=answer.source % 0xFE + 1).written
+        case "wrong_function":
+            return replace(answer, signal=answer.signal + 1).written
+        case "bad_crc":
+            good = answer.written
+            return good[:-3] + bytes([good[-3] ^ 0xFF]) + good[-2:]
+    return answer.written
 
 
 def _megatec_changed(answer: bytes, fault: Fault) -> bytes:

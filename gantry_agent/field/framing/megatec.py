@@ -8,15 +8,23 @@ which on a line without echoes says "no". What the characters mean is the profil
 
 import re
 
-from gantry_agent.field.framing.found import Found
+from gantry_agent.field.framing.found import Found, Shape
 from gantry_agent.field.request import AskText
 from gantry_agent.model import BadReply, DeviceRefused
 
 KEPT_BYTES = 1024
 UNKNOWN = 1  # DeviceRefused.code: the unit does not know the command
 USUAL = 64  # characters of an answer of which nothing is known beforehand
-_WIDTHS = {"Q1": 46, "QS": 46, "F": 21}  # without CR; their formats are fixed
-_WIDER = 2  # some units write the battery voltage, or all of it, with a digit more
+_WIDTHS = {  # without CR; their formats are fixed. The second line is Voltronic's dialect (nutdrv_qx_voltronic.c)
+    "Q1": 46,
+    "QS": 46,
+    "F": 21,
+    "QGS": 75,
+    "QMOD": 2,
+    "QBV": 20,
+    "QWS": 65,
+}
+_WIDER = 2  # some units write the battery voltage, or all of it, with a digit more; newer ones QBV's run time
 _RATINGS = frozenset({"F", "I", "MD"})  # answered with '#', everything else with '('
 _SHORTEST = 2
 _REFUSALS = frozenset({b"NAK", b"(NAK", b"N/A"})
@@ -32,9 +40,9 @@ def frame(request: AskText) -> bytes:
     return request.command.encode("ascii") + b"\r"
 
 
-def shape(request: AskText) -> tuple[object, ...] | None:
-    """Tell what answers to this request look like: two of one shape cannot be told apart."""
-    return ("megatec", mark(request)) if request.answered else None
+def shape(request: AskText) -> Shape:
+    """Tell what answers to this request look like; nothing in them says whose they are."""
+    return Shape(("megatec",), mark(request) if request.answered else request.command)
 
 
 def mark(request: AskText) -> bytes:

@@ -12,11 +12,11 @@ import struct
 from dataclasses import dataclass
 from functools import lru_cache
 
-from gantry_agent.field.framing.found import Found
-from gantry_agent.field.request import ReadBits, ReadRegisters, WriteBit, WriteRegisters
+from gantry_agent.field.framing.found import Found, Shape
+from gantry_agent.field.request import PulseBit, ReadBits, ReadRegisters, WriteBit, WriteRegisters
 from gantry_agent.model import BadReply, DeviceRefused
 
-ModbusRequest = ReadRegisters | ReadBits | WriteRegisters | WriteBit
+ModbusRequest = ReadRegisters | ReadBits | WriteRegisters | WriteBit | PulseBit
 
 EXCEPTIONS = {  # Application Protocol §7
     1: "illegal function",
@@ -39,7 +39,7 @@ RTU_EXCEPTION_LENGTH = 5
 
 def function(request: ModbusRequest) -> int:
     """Tell the function code that the request travels under."""
-    return 5 if isinstance(request, WriteBit) else request.function
+    return 5 if isinstance(request, WriteBit | PulseBit) else request.function
 
 
 def encode(request: ModbusRequest) -> bytes:
@@ -53,6 +53,8 @@ def encode(request: ModbusRequest) -> bytes:
             return struct.pack(">BHH", code, address, count)
         case WriteBit(address=address, on=on):
             return struct.pack(">BHH", 5, address, 0xFF00 if on else 0)
+        case PulseBit(address=address, value=value):
+            return struct.pack(">BHH", 5, address, _word(value))
         case WriteRegisters(function=6, address=address, values=(value,)):
             return struct.pack(">BHH", 6, address, _word(value))
         case WriteRegisters(function=16, address=address, values=values) if 1 <= len(values) <= 123:
@@ -96,7 +98,7 @@ def decode(request: ModbusRequest, pdu: bytes) -> tuple[int, ...]:
         raise BadReply(f"cannot use the answer: function {pdu[:1].hex() or 'missing'} instead of {asked:02x}")
     if len(pdu) != reply_size(request):
         raise BadReply(f"cannot use the answer: {len(pdu)} bytes instead of {reply_size(request)}")
-    if isinstance(request, WriteRegisters | WriteBit):
+    if isinstance(request, WriteRegisters | WriteBit | PulseBit):
         if pdu != encode(request)[:5]:
             raise BadReply(f"cannot take the write as done: {pdu.hex()} repeats another address or value")
         return ()
@@ -163,16 +165,21 @@ def rtu_to_come(request: ModbusRequest, received: bytes) -> int:
     return (rtu_reply_length(request, received[:2]) or RTU_EXCEPTION_LENGTH) - len(received)
 
 
-def rtu_shape(request: ModbusRequest) -> tuple[int, int, int] | None:
-    """Tell what answers to this request look like: two of one shape cannot be told apart. Those to writes can."""
-    if not isinstance(request, ReadRegisters | ReadBits):
-        return None  # they repeat the address
-    return request.unit, function(request), reply_size(request)
+@lru_cache(maxsize=512)
+def rtu_shape(request: ModbusRequest) -> Shape:
+    """Tell what answers to this request look like; those to writes repeat what was asked, without the values of FC 16.
+
+    A refusal names the function alone.
+    """
+    refusal = request.unit, function(request)
+    if isinstance(request, ReadRegisters | ReadBits):
+        return Shape(refusal, reply_size(request))
+    return Shape(refusal, encode(request)[:5])
 
 
 def repeats_request(request: ModbusRequest) -> bool:
     """Tell whether the answer is the request's own bytes: so it is for writes of one coil or register."""
-    return isinstance(request, WriteBit) or (isinstance(request, WriteRegisters) and request.function == 6)
+    return isinstance(request, WriteBit | PulseBit) or (isinstance(request, WriteRegisters) and request.function == 6)
 
 
 def find_rtu_reply(request: ModbusRequest, received: bytes, *, echoes: bool = False) -> Found | None:

@@ -9,11 +9,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gantry_agent.field.framing import megatec, modbus, ydt1363
-from gantry_agent.field.framing.found import Found
-from gantry_agent.field.request import AskText, AskYdt, ReadBits, ReadRegisters, Reply, WriteBit, WriteRegisters
+from gantry_agent.field.framing import dlt645, megatec, modbus, shengjiu, ydt1363
+from gantry_agent.field.framing.found import Found, Shape
+from gantry_agent.field.request import (
+    AskLock,
+    AskMeter,
+    AskText,
+    AskYdt,
+    PulseBit,
+    ReadBits,
+    ReadRegisters,
+    Reply,
+    WriteBit,
+    WriteRegisters,
+)
 
-LineRequest = ReadRegisters | ReadBits | WriteRegisters | WriteBit | AskText | AskYdt
+LineRequest = ReadRegisters | ReadBits | WriteRegisters | WriteBit | PulseBit | AskText | AskYdt | AskMeter | AskLock
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +39,7 @@ class Framing:
     to_come: Callable[[Any, bytes], int]
     promised: Callable[[Any, bytes], int]
     repeats_request: Callable[[Any], bool]
-    shape: Callable[[Any], tuple[object, ...] | None]
+    shape: Callable[[Any], Shape]
     silence: Callable[[Any, bytes], Reply | None]
     explain: Callable[[Any, bytes], str]
 
@@ -72,13 +83,42 @@ _YDT1363 = Framing(
     silence=lambda _request, _received: None,
     explain=ydt1363.explain,
 )
+_SHENGJIU = Framing(
+    kept_bytes=shengjiu.KEPT_BYTES,
+    frame=shengjiu.frame,
+    find=shengjiu.find,
+    decode=shengjiu.decode,
+    answer_length=shengjiu.answer_length,
+    to_come=shengjiu.to_come,
+    promised=shengjiu.promised,
+    repeats_request=lambda _request: False,  # an answer has data, which no question has
+    shape=shengjiu.shape,
+    silence=shengjiu.silence,
+    explain=shengjiu.explain,
+)
+_DLT645 = Framing(
+    kept_bytes=dlt645.KEPT_BYTES,
+    frame=dlt645.frame,
+    find=dlt645.find,
+    decode=dlt645.decode,
+    answer_length=dlt645.answer_length,
+    to_come=dlt645.to_come,
+    promised=dlt645.promised,
+    repeats_request=lambda _request: False,  # no answer has a question's control byte
+    shape=dlt645.shape,
+    silence=lambda _request, _received: None,
+    explain=dlt645.explain,
+)
 _FRAMINGS: dict[type[Any], Framing] = {
     ReadRegisters: _MODBUS,
     ReadBits: _MODBUS,
     WriteRegisters: _MODBUS,
     WriteBit: _MODBUS,
+    PulseBit: _MODBUS,
     AskText: _MEGATEC,
     AskYdt: _YDT1363,
+    AskMeter: _DLT645,
+    AskLock: _SHENGJIU,
 }
 
 
@@ -122,8 +162,8 @@ def repeats_request(request: LineRequest) -> bool:
     return framing(request).repeats_request(request)
 
 
-def shape(request: LineRequest) -> tuple[object, ...] | None:
-    """Tell what answers to this request look like; None where an answer says what it answers."""
+def shape(request: LineRequest) -> Shape:
+    """Tell what answers to this request look like: two of one shape cannot be told apart."""
     return framing(request).shape(request)
 
 

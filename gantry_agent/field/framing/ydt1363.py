@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from gantry_agent.field.framing.found import Found
+from gantry_agent.field.framing.found import Found, Shape
 from gantry_agent.field.request import AskYdt
 from gantry_agent.model import BadReply, DeviceRefused
 
@@ -96,9 +96,9 @@ def frame(request: AskYdt) -> bytes:
     return encode(Frame(request.version, request.unit, request.cid1, request.cid2, request.info))
 
 
-def shape(request: AskYdt) -> tuple[object, ...]:
-    """Tell what answers to this request look like: two of one shape cannot be told apart."""
-    return ("ydt1363", request.unit, request.cid1)
+def shape(request: AskYdt) -> Shape:
+    """Tell what answers to this request look like: they repeat ADR and CID1 and nothing else."""
+    return Shape(("ydt1363", request.unit, request.cid1))
 
 
 def to_come(request: AskYdt, received: bytes) -> int:
