@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check bench soak lock clean help
+.PHONY: demo test check bench soak devices mutants lock clean help
 
 help:
 	@echo "make demo    the whole gantry in software: devices, cloud and agent, with a tour   (PORT_SHIFT=n moves its ports)"
 	@echo "make test    all tests        make check   ruff, mypy --strict, import contracts"
 	@echo "make bench   figures          make lock    pin the dependencies anew"
-	@echo "make soak    does a day of polling grow anything, a million hostile frames, 10 000 episodes (an hour)"
+	@echo "make devices the table of products in the READMEs        make mutants    are wrong numbers in profiles caught?"
+	@echo "make soak    does a day of polling grow anything, a million hostile frames and requests, 10 000 episodes (an hour)"
 
 # A .venv with exactly the locked packages, checked by hash. Made again when a lock file changes.
 $(READY): requirements-dev.lock pyproject.toml
@@ -43,6 +44,14 @@ bench: $(READY)
 soak: $(READY)
 	@$(BIN)/python tests/tools.py
 	$(BIN)/python tests/soak.py $(PARTS)
+
+# The tables of products in both READMEs, from the profiles and the evidence in the tests.
+devices: $(READY)
+	$(BIN)/python tests/devices.py
+
+# Every number of every profile is flipped, one at a time: does its evidence catch it? NAMES="ups-mib …" for some.
+mutants: $(READY)
+	$(BIN)/python tests/mutants.py $(NAMES) --missed
 
 # The environment that `make lock` itself needs is only uv; it is not a dependency of the project.
 lock:

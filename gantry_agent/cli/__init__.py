@@ -15,6 +15,7 @@ from gantry_agent.model import AgentError
 from gantry_agent.text import Language, Text, reader_language
 
 FAULTY_SITE_FILE = 78  # sysexits.h EX_CONFIG; the systemd unit does not try again on it
+LATEST, AROUND_MOST = 50, 10_000  # of audit entries; around one moment all count, whoever knocked meanwhile
 DEFAULT_FILE = Path("/etc/gantry-agent/gantry.yaml")
 
 _HELP = {
@@ -52,7 +53,8 @@ _HELP = {
 }
 _FILE = Text("配置文件", "the site file")
 _RESET = Text(
-    "清除一项（如 server.cabinet），恢复配置文件中的值", "drop one (like server.cabinet): the site file counts again"
+    "清除一项（如 server.cabinet），下次启动后恢复配置文件中的值",
+    "drop one (like server.cabinet): from the next start on the site file counts again",
 )
 
 
@@ -71,6 +73,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAULTY_SITE_FILE if arguments.command == "run" else 1
     except BrokenPipeError:  # `gantry-agent profiles | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except PermissionError as e:
+        said = Text(
+            f"无法读取 {e.filename}：只有 root 和该文件的属组成员可以；请加 sudo",
+            f"cannot read {e.filename}: only root and members of its group may; try sudo",
+        )
+        print(f"gantry-agent: {said.render(language) if e.filename else e}", file=sys.stderr)
     except (AgentError, OSError) as e:
         print(f"gantry-agent: {e}", file=sys.stderr)
     except KeyboardInterrupt:
@@ -107,7 +115,7 @@ def _parser(language: Language) -> argparse.ArgumentParser:
             sub.add_argument("what", choices=("show", "verify"))
             sub.add_argument("--since", type=_span, default="7d", metavar="30d|12h|90m")
             sub.add_argument("--at", metavar="03:12", help=_AT.render(language))
-            sub.add_argument("--latest", type=int, default=50, metavar="N")
+            sub.add_argument("--latest", type=int, metavar="N")
             sub.add_argument("--json", action="store_true")
         if name == "state":
             sub.add_argument("reset", nargs="*", metavar="reset NAME", help=_RESET.render(language))
@@ -157,14 +165,16 @@ def _show(arguments: argparse.Namespace, language: Language) -> int:
     from gantry_agent import agent
     from gantry_agent.cloud import protocol
 
+    logging.getLogger("gantry_agent").addHandler(logging.NullHandler())  # the list below says who is silent
     watch = asyncio.run(agent.look_once(config))
     computers = protocol.build_computers(config.site, watch.snapshots[0])
     print(json.dumps({"computerStatus": computers}, ensure_ascii=False, indent=2))
     for cabinet in config.site.cabinets:
         built = protocol.build_cabinet(config.site, watch.snapshots[cabinet.number])
         print(json.dumps({"cabinetStatus": built}, ensure_ascii=False, indent=2))
-    for device in agent.silent(watch):
-        said = Text(f"设备 {device} 无应答", f"device {device} does not answer")
+    silent = [Text(f"设备 {device} 无应答", f"device {device} does not answer") for device in agent.silent(watch)]
+    why = [Text("原因见 gantry-agent doctor", "gantry-agent doctor says why")] if silent else []
+    for said in (*silent, *why):
         print(said.render(language), file=sys.stderr)
     _print_overrides(config, language)
     return 0
@@ -179,8 +189,14 @@ def _profiles(arguments: argparse.Namespace, language: Language) -> int:
 def _identify(arguments: argparse.Namespace, language: Language) -> int:
     from gantry_agent.cli import identify
 
-    there = arguments.config != DEFAULT_FILE or arguments.config.exists()  # a new site has no file yet
-    return identify.run(read_config(arguments.config) if there else None, arguments, language)
+    config = None
+    if arguments.config != DEFAULT_FILE or arguments.config.exists():  # a new site has no file yet
+        try:
+            config = read_config(arguments.config)
+        except ConfigFault:
+            if not identify.is_host(arguments.target):
+                raise
+    return identify.run(config, arguments, language)
 
 
 def _schema(arguments: argparse.Namespace, language: Language) -> int:
@@ -279,7 +295,8 @@ def _audit(arguments: argparse.Namespace, language: Language) -> int:
         for line in lines:
             print(line.render(language))
         return 0 if good else 1
-    asked = {"since_s": arguments.since, "around": arguments.at, "limit": arguments.latest}
+    limit = arguments.latest or (AROUND_MOST if arguments.at else LATEST)
+    asked = {"since_s": arguments.since, "around": arguments.at, "limit": limit}
     for told in asyncio.run(audit.show(config, language, as_json=arguments.json, **asked)):
         print(told)
     return 0

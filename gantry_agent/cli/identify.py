@@ -51,13 +51,19 @@ def run(config: Config | None, arguments: argparse.Namespace, language: Language
             async for step in steps:
                 if "recording" in step:
                     print(technician.keep(step, arguments.output).render(language), file=sys.stderr)
-                for line in [json.dumps(step, ensure_ascii=False)] if arguments.json else teller.tell(step):
+                lines = [*teller.tell(step)]
+                for line in [json.dumps(step, ensure_ascii=False)] if arguments.json else lines:
                     print(line, flush=True)
         for line in [] if arguments.json else teller.end():
             print(line)
 
     asyncio.run(listen())
-    return int(not teller.lines)
+    return int(not teller.found)
+
+
+def is_host(target: str) -> bool:
+    """Whether a target is a host for certain: it can be asked, however faulty the site file is."""
+    return "." in target or ":" in target
 
 
 def _bus(config: Config | None, arguments: argparse.Namespace) -> Bus:
@@ -104,6 +110,7 @@ class _Teller:
     def __init__(self, language: Language, bus: Bus, *, known: bool) -> None:
         self._language: Language = language
         self._bus, self._known = bus, known
+        self.found = False
         self.lines: list[str] = []  # of the site file
         self._computers: list[str] = []
 
@@ -119,6 +126,7 @@ class _Teller:
             yield from self._unit(step)
         elif "serial" in step:
             yield self.say(f"微耕控制器，序列号 {step['serial']}", f"a UHPPOTE controller, serial {step['serial']}")
+            self.found = True
             self._add("doors", "uhppote-controller", 1, f", parameters: {{serial: {step['serial']}}}")
         elif "failed" in step:
             yield step["failed"]
@@ -138,6 +146,7 @@ class _Teller:
             yield "    " + self.say("没有符合的型号", "no product fits")
         if step["cut"]:
             yield "    " + self.say("（时间到，未问完）", "(out of time; not everything was asked)")
+        self.found |= bool(step["candidates"])
         if step["candidates"] and not device:
             best = step["candidates"][0]
             self._add(_name(best, self.lines), best["profile"], step["unit"], "", best["members"])

@@ -106,7 +106,7 @@ def _shown(found: Profile, language: Language) -> Iterator[str]:
         orders = ", ".join(f"{one.name.member}.{one.name.field}" for one in found.writes)
         yield say("  可执行的命令：", "  commands that it carries out:") + f" {orders}"
     if found.writable:
-        yield say("  可作输出的点：", "  points that can be outputs:") + f" {', '.join(found.writable)}"
+        yield say("  可作输出的点：", "  points that can be outputs:") + f" {', '.join(sorted(found.writable))}"
     inferred = [
         key
         for points in (found.points, *(table.points for table in found.tables.values()))

@@ -251,8 +251,9 @@ class _Doctor(_Teller):
         yield self.say("时钟", "clock") + f" {clock['now']} {clock['timezone']}  {synchronized}"
 
     def uplink(self, step: Step) -> Iterator[str]:
+        good = self.say("正常", "connected") if step["failing_since"] is None else self.say("已连上", "connected")
         state = {
-            True: self.say("正常", "connected"),
+            True: good,
             False: self.say("连不上", "no answer"),
             None: self.say("尚未上传", "nothing sent yet"),
         }[step["connected"]]
