@@ -10,11 +10,13 @@ import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from gantry_agent.cloud.uplink import UplinkState
 from gantry_agent.config import Config
+from gantry_agent.config.site import SHIPPED_PROFILES, SITE_PROFILES
 from gantry_agent.core import stethoscope
 from gantry_agent.core.stethoscope import Hint, Listened, Look, UnitStatistics, percentile
 from gantry_agent.core.wiring import hints
@@ -22,6 +24,7 @@ from gantry_agent.field import examine
 from gantry_agent.field.bus.recorder import Frame
 from gantry_agent.field.load import LATE, Load
 from gantry_agent.field.poller import Poller
+from gantry_agent.inquiry import identify_bus, record
 from gantry_agent.model import AgentError, Bus, Channel, Device, Site
 from gantry_agent.store import Counts, Outage
 from gantry_agent.text import Text
@@ -33,6 +36,20 @@ TIMEX_BYTES = 512  # more than struct timex of any architecture; modes = 0 only 
 MOST_FRAMES = 20_000
 PAGE_BYTES, PAGE_FRAMES = 64 * 1024, 500
 EARLIEST_YEAR = 2024  # of this program: a clock before it has lost its battery
+# What to look at, by the cloud's answer; another has no advice.
+ADVICE: Mapping[str, Text] = MappingProxyType(
+    {
+        "1001": Text(
+            "检查 cloud.auth、gantry.id，以及平台是否已登记本门架和本机地址",
+            "look at cloud.auth, gantry.id, and whether the platform knows this gantry and lets this address in",
+        ),
+        "1003": Text("检查本机时钟是否与平台一致", "look at the clock of this computer and of the platform"),
+        "1004": Text(
+            "签名不符：检查中间是否有代理改动了报文，再问平台",
+            "the signature does not fit: look for a proxy on the way that changes the body, then ask the platform",
+        ),
+    }
+)
 
 
 class Unknown(AgentError):
@@ -166,13 +183,25 @@ class Doctor:
                 return self.scan(question)
             case "frames":
                 return self.frames(question)
-        raise Unknown(f"cannot answer {question.get('ask')}; valid: doctor, frames, probe, scan")
+            case "identify":
+                return self.identify(question)
+        raise Unknown(f"cannot answer {question.get('ask')}; valid: doctor, frames, identify, probe, scan")
 
     async def probe(self, question: Step) -> AsyncIterator[Step]:
         device = device_of(self._config, question.get("device"))
         yield {"device": device.key, "profile": device.profile, "bus": device.bus, "unit": device.unit}
-        profile = self._config.profiles[device.key]
-        async for step in examine.probe(self._pollers[device.bus], profile, device):
+        profile, poller = self._config.profiles[device.key], self._pollers[device.bus]
+        asked = examine.probe(poller, profile, device)
+        if question.get("record"):
+            asked = record(poller, self._config.site.buses[device.bus], profile, device)
+        async for step in asked:
+            yield step
+
+    async def identify(self, question: Step) -> AsyncIterator[Step]:
+        bus = bus_of(self._config, question.get("bus"))
+        mine = {d.unit: (d.key, d.profile) for d in self._config.site.devices.values() if d.bus == bus.name}
+        folders = (SITE_PROFILES, SHIPPED_PROFILES)
+        async for step in identify_bus(self._pollers[bus.name], bus, mine, question, folders):
             yield step
 
     async def scan(self, question: Step) -> AsyncIterator[Step]:
@@ -212,8 +241,13 @@ class Doctor:
         uplinks: Mapping[Channel, UplinkState],
         servers: Mapping[Channel, str],
         outages: Iterable[Outage] = (),
+        *,
+        in_memory: bool = False,
     ) -> Iterable[Step]:
-        """Everything that can be said without asking the hardware, and what is wrong with it."""
+        """Everything that can be said without asking the hardware, and what is wrong with it.
+
+        `in_memory` says that the disk fails just now and the store stands in memory.
+        """
         site = self._config.site
         wrong: list[Text] = []
         yield {
@@ -234,25 +268,49 @@ class Doctor:
             wrong += [Text(f"总线 {name}：{h['zh']}", f"bus {name}: {h['en']}") for h in told["hints"] if not h["note"]]
         wrong += [Text(f"设备 {key} 无应答", f"device {key} does not answer") for key in sorted(lost)]
         yield {"clock": (told_clock := clock(self._config))}
-        if not told_clock["plausible"]:
-            wrong.append(Text("时钟不对", "the clock is wrong"))
+        wrong += _wrong_clock(told_clock)
         for channel, state in uplinks.items():
             yield {"uplink": channel, **asdict(state)}
             if state.failing_since is not None:
-                said = f"{state.code} {state.msg}".strip()
-                wrong.append(Text(f"上传 {channel} 失败：{said}", f"uploads of {channel} fail: {said}"))
+                wrong.append(_wrong_uplink(channel, state))
         if counts is not None:
-            yield {"outbox": asdict(counts)}
-            if counts.aside:
-                wrong.append(
-                    Text(
-                        f"有 {counts.aside} 条记录被平台拒收（gantry-agent outbox 查看）",
-                        f"{counts.aside} records were refused by the cloud for good (see gantry-agent outbox)",
-                    )
-                )
+            yield {"outbox": asdict(counts), "in_memory": in_memory}
+            wrong += _wrong_store(counts, in_memory=in_memory)
         if offline := [asdict(outage) for outage in outages]:
             yield {"outages": offline}
         yield {"wrong": [_both(text) for text in wrong]}
+
+
+def _wrong_clock(told: Step) -> Iterator[Text]:
+    if not told["plausible"]:
+        yield Text("时钟不对", "the clock is wrong")
+    elif told["synchronized"] is False:  # None: the kernel does not tell
+        yield Text(
+            "时钟未同步：平台的命令和上传会因时间差被拒（1003）；检查 chrony 或 timedatectl",
+            "the clock is not synchronized: commands and uploads will be refused (1003); look at chrony or timedatectl",
+        )
+
+
+def _wrong_uplink(channel: Channel, state: UplinkState) -> Text:
+    said = f"{state.code} {state.msg}".strip()
+    zh, en = f"上传 {channel} 失败：{said}", f"uploads of {channel} fail: {said}"
+    if (advice := ADVICE.get(state.code)) is None:
+        return Text(zh, en)
+    return Text(f"{zh}；{advice.zh}", f"{en}; {advice.en}")
+
+
+def _wrong_store(counts: Counts, *, in_memory: bool) -> Iterator[Text]:
+    if in_memory:
+        yield Text(
+            "磁盘不能写（已满、只读或损坏），新记录只在内存中，断电会丢失；检查 df -h 和 dmesg",
+            "the disk cannot be written (full, read-only or gone): new records are in memory only and lost in a power"
+            " cut; look at df -h and dmesg",
+        )
+    if counts.aside:
+        yield Text(
+            f"有 {counts.aside} 条记录被平台拒收（gantry-agent outbox 查看）",
+            f"{counts.aside} records were refused by the cloud for good (see gantry-agent outbox)",
+        )
 
 
 def _pages(frames: Iterable[Frame], offset_s: float) -> Iterator[list[list[Any]]]:

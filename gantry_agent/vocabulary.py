@@ -160,6 +160,20 @@ CABINET: Mapping[str, Member] = MappingProxyType(
     }
 )
 
+BATTERY_TEST = _member(  # the answer to cmd 10, §3.2.3; no member of an upload
+    "batterysTestResult",
+    Shape.SINGLE,
+    Field("testStartTime", Form.TIME),
+    _code("testResult", "1", "2", "3", "4"),
+    _number("efficiency", "%"),
+    _number("dischargeTime", "h"),
+    _number("dischargeEndVoltage", "V"),
+    _number("dischargeAvCurrent", "A"),
+    _number("dischargeAhCurrent", "Ah"),
+    _number("testTemperature", "°C"),
+    _code("testEndCourse", "1", "2", "3", "4", "5", "6", "7", "255"),
+)
+
 MEMBERS: Mapping[str, Member] = MappingProxyType({**CABINET, COMPUTER.name: COMPUTER})
 
 WARNING_FIELD: Mapping[str, str] = MappingProxyType(  # where a member's alarm texts go

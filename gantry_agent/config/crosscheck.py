@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from gantry_agent.config import roles, schema
 from gantry_agent.config.complaints import Complaints
 from gantry_agent.faults import Path_
-from gantry_agent.field import codec
+from gantry_agent.field import codec, plan_serial
+from gantry_agent.field.framing import dlt645
 from gantry_agent.field.product import Address, InRegister, Profile
 from gantry_agent.model import Device, Role
 from gantry_agent.text import Text
@@ -33,6 +34,7 @@ class Whole:
 def problems(whole: Whole) -> Iterator[Problem]:
     """List everything that does not go together."""
     yield from _same_address(whole)
+    yield from _meter_numbers(whole)
     yield from _filled_twice(whole)
     yield from _idle(whole)
     for i, cabinet in enumerate(whole.shape.cabinets):
@@ -63,6 +65,34 @@ def _same_address(whole: Whole) -> Iterator[Problem]:
             where = f"{device.bus} unit {unit}" if unit else device.bus
             said = Text(f"地址重复：{where} 已是 {other}", f"duplicate address: {where} is {other} already")
             yield (*path, "unit") if unit and unit != 1 else (*path, "bus"), said, False
+
+
+def _meter_numbers(whole: Whole) -> Iterator[Problem]:
+    """DL/T 645: the wire has a meter's number; without one, every meter of the line answers at once."""
+    meters = {key: profile for key, profile in whole.profiles.items() if profile.protocol == "dlt645"}
+    taken: dict[tuple[str, str], str] = {}
+    for key, profile in meters.items():
+        device, place = whole.devices[key], (*whole.where[key], "parameters")
+        number = plan_serial.meter_number(profile, device)
+        try:
+            dlt645.address(number)
+        except ValueError:
+            said = Text(
+                f"address 不能是 {number}：表号应为 12 位数字",
+                f"address cannot be {number}: a meter's number has 12 digits",
+            )
+            yield place, said, False
+            continue
+        same = next((one for one in meters if one != key and whole.devices[one].bus == device.bus), None)
+        if number == dlt645.ANY and same:
+            said = Text(
+                f"address 缺少：{device.bus} 上还有电表 {same}，须写出各自的表号",
+                f"address is missing: meter {same} is on {device.bus} too, so each needs its number",
+            )
+            yield place, said, False
+        elif (other := taken.setdefault((device.bus, number), key)) != key:
+            said = Text(f"address 重复：{number} 已是 {other}", f"address {number} is {other} already")
+            yield place, said, False
 
 
 def _filled_twice(whole: Whole) -> Iterator[Problem]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from gantry_agent.config import schema
 from gantry_agent.faults import suggest
+from gantry_agent.field.product import read_name
 from gantry_agent.field.profile import Profile
 from gantry_agent.model import Device, MappedPoint, Role
 from gantry_agent.text import Text
@@ -59,7 +60,7 @@ class Numbers:
     def give(self, member: str, count: int, asked: list[int] | None) -> tuple[int, ...]:
         """Return the numbers of `count` instances: those asked for, or the next free ones."""
         if CABINET[member].shape is Shape.SINGLE:
-            return (1,)
+            return (1,) if count or asked else ()  # 0: only where the site asks for it
         first = self._next.get(member, 1)
         numbers = tuple(asked) if asked else tuple(range(first, first + count))
         self._next[member] = max(first, max(numbers, default=0) + 1)
@@ -78,8 +79,9 @@ def assign(
             problems.append((("map", key), target, True))
             continue
         point = MappedPoint(value.point, value.invert)
-        if point.point not in profile.points:
-            tail = suggest(point.point, profile.points)
+        known = [*profile.points, *_in_rows(profile)]
+        if point.point not in known and not _is_row(point.point, profile):
+            tail = suggest(point.point, known)
             text = Text(
                 f"{profile.name} 没有点 {point.point}{tail.zh}", f"{profile.name} has no point {point.point}{tail.en}"
             )
@@ -99,10 +101,21 @@ def assign(
     return roles, mapping, problems
 
 
+def _in_rows(profile: Profile) -> list[str]:
+    """The local points of tables: a site may map the first row by the name, others by `name[2]`."""
+    return [name for table in profile.tables.values() for name in table.points if "." not in name]
+
+
+def _is_row(point: str, profile: Profile) -> bool:
+    name = read_name(point)
+    return name is not None and not name.member and name.field in _in_rows(profile)
+
+
 def _check_ids(given: schema.Device, counts: Mapping[str, int]) -> list[Problem]:
     problems: list[Problem] = []
     for member, ids in given.ids.items():
-        if member not in counts or CABINET[member].shape is Shape.SINGLE:
+        single = member in CABINET and CABINET[member].shape is Shape.SINGLE
+        if member not in counts or (single and (ids != [1] or counts[member] > 0)):
             lists = [m for m in counts if CABINET[m].shape is Shape.LIST]
             tail = suggest(member, lists)
             text = Text(f"此设备没有可编号的 {member}{tail.zh}", f"this device has no {member} to number{tail.en}")

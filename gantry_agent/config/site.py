@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gantry_agent import media
 from gantry_agent.cloud.control import ControlSettings, Tls, load_tls
-from gantry_agent.config import advice, alarms, crosscheck, roles, schema
+from gantry_agent.config import advice, alarms, crosscheck, renamed, roles, schema
 from gantry_agent.config.buses import LOCAL_BUS, read_buses
 from gantry_agent.config.cameras import media_settings, read_cameras
 from gantry_agent.config.cards import Gates
@@ -50,6 +50,7 @@ SPEAKS: Mapping[str, frozenset[str]] = {  # by protocol, the kinds of bus that c
     "host": frozenset({"host"}),
     "megatec": frozenset({"serial", "serial-tcp"}),
     "ydt1363": frozenset({"serial", "serial-tcp"}),
+    "dlt645": frozenset({"serial", "serial-tcp"}),
     "shengjiu": frozenset({"serial", "serial-tcp"}),
     "uhppote": frozenset({"uhppote"}),
 }
@@ -89,7 +90,10 @@ def read_config(path: Path, folders: Sequence[Path] = (SITE_PROFILES, SHIPPED_PR
     config = reader.build()
     if faults or reader.complaints.found:
         raise ConfigFault([*faults, *reader.complaints.found])
-    doubts = advice.doubts(reader.whole(config.site.devices, config.profiles, config.filled), folders)
+    doubts = [
+        *reader.renamed,
+        *advice.doubts(reader.whole(config.site.devices, config.profiles, config.filled), folders),
+    ]
     warnings = [document.fault(path, text, at_key=key) for path, text, key in doubts]
     return replace(config, warnings=tuple(sorted(warnings, key=lambda one: (one.line, one.column))))
 
@@ -98,10 +102,11 @@ class _Reader:
     """One pass over one file, collecting faults instead of stopping at the first."""
 
     def __init__(self, document: Document, shape: schema.SiteFile, folders: Sequence[Path]) -> None:
-        self.shape, self.folders = shape, folders
+        self.folders = folders
         self.complaints = Complaints(document)
         self._profiles: dict[str, Profile | None] = {}
         self._where: dict[str, Path_] = {}  # of each device, by key
+        self.shape, self.renamed = renamed.current(shape, self._known)
 
     def build(self) -> Config:
         shape = self.shape
@@ -231,6 +236,14 @@ class _Reader:
         return self.shape.traps.listen
 
     # --- devices
+
+    def _known(self, name: str) -> Profile | None:
+        """The profile of a name or an old name, without a complaint."""
+        try:
+            now = profiles.current_name(name, self.folders)
+            return self._profiles.get(now) or self._profiles.setdefault(now, profiles.load(now, self.folders))
+        except ConfigFault:
+            return None
 
     def _profile(self, name: str, path: Path_) -> Profile | None:
         if name not in self._profiles:

@@ -22,6 +22,7 @@ STALE_S: Final = 300.0  # a running agent's heartbeat is at most so old
 
 # How a stretch ended.
 STOPPED, KILLED, POWER, CLOCK, SCHEDULE = "stopped", "killed", "power", "clock stepped", "schedule changed"
+DAMAGED: Final = "database damaged"  # what was written down about these ticks cannot be read
 NOT_RUNNING: Final = "not running"
 NO_PROGRESS: Final = ""
 

@@ -219,10 +219,11 @@ def _refuses_all(watch: Watch, message: Answered) -> bool:
     return True
 
 
-def grant_unlock(watch: Watch, cabinet: int, side: Side, until: float) -> Watch:
-    """Note that an order is about to open this lock; it explains an opening up to `until` (monotonic, D21)."""
+def grant_unlock(watch: Watch, cabinet: int, side: Side, until: float, card: str | None = None) -> Watch:
+    """Note that an order, or a card, is about to open this lock; it explains an opening up to `until` (monotonic, D21)."""
     key = (cabinet, side)
-    state = allow(watch.doors.get(key, DoorState()), Grant(UnlockType.REMOTE, until))
+    by = UnlockType.REMOTE if card is None else UnlockType.CARD
+    state = allow(watch.doors.get(key, DoorState()), Grant(by, until, card))
     return replace(watch, doors={**watch.doors, key: state})
 
 

@@ -32,12 +32,24 @@ def _ratio(values: list[float]) -> float:
     return 100 * values[0] / values[1]
 
 
+def _quotient(values: list[float]) -> float:
+    return values[0] / values[1]
+
+
+def _shifted(values: list[float]) -> float:
+    """With the decimal point moved by an exponent; divided, as 5445 / 100 is 54.45 and 5445 * 0.01 is not."""
+    raw, exponent = values[0], int(values[1])
+    return raw * float(10**exponent) if exponent >= 0 else raw / float(10**-exponent)
+
+
 STRICT: Mapping[str, Calculation] = {  # every operand is needed
     "positive": lambda values: max(0, values[0]),
     "negative": lambda values: max(0, -values[0]),  # in this order: 0, not -0.0
     "sum": sum,
     "difference": lambda values: values[0] - sum(values[1:]),
     "product": lambda values: reduce(operator.mul, values),
+    "quotient": _quotient,
+    "shifted": _shifted,
     "ratio": _ratio,
 }
 TOLERANT: Mapping[str, Calculation] = {  # of those that have a value

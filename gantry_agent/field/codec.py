@@ -12,8 +12,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gantry_agent.field.framing.counted import Unpacked, unpack
-from gantry_agent.field.product import Bound, Encoding, InAnswer, InText, Profile, amount
-from gantry_agent.field.request import AskText, AskYdt, Block, ReadBits, ReadRegisters, Reply
+from gantry_agent.field.product import Bound, Encoding, InAnswer, InStatus, InSwipe, InText, Profile, amount
+from gantry_agent.field.request import (
+    AskLock,
+    AskMeter,
+    AskText,
+    AskYdt,
+    Block,
+    ControllerState,
+    ReadBits,
+    ReadController,
+    ReadRegisters,
+    Reply,
+)
 from gantry_agent.model import BadReply, Device, Quality, Value
 
 Decoded = Value | Quality
@@ -47,12 +58,24 @@ def decode(block: Block, reply: Reply, profile: Profile, device: Device) -> dict
     if isinstance(request, AskYdt):
         unpacked = _unpacked(request, reply, profile, device)
         return {point.key: point.decode(unpacked) for point in block.points}
+    if isinstance(request, AskMeter):
+        if not isinstance(reply, bytes) or not reply:
+            raise BadReply("cannot use the reply: the digits of an item are wanted")
+        return {point.key: point.decode(reply) for point in block.points}
     if isinstance(request, ReadRegisters):
         words = _packed(reply, request.count)
         return {point.key: point.decode(words, point.at) for point in block.points}
     if isinstance(request, ReadBits):
         bits = _bits(reply, request.count)
         return {point.key: point.decode(bits[point.at]) for point in block.points}
+    if isinstance(request, AskLock):
+        if not isinstance(reply, bytes):
+            raise BadReply("cannot use the reply: the answer of a lock is wanted")
+        return {point.key: point.decode(ControllerState(reply, {})) for point in block.points}
+    if isinstance(request, ReadController):
+        if not isinstance(reply, ControllerState):
+            raise BadReply("cannot use the reply: the state of a controller is wanted")
+        return {point.key: point.decode(reply) for point in block.points}
     if not isinstance(reply, Mapping):
         raise BadReply("cannot use the reply: a value for every name is wanted")
     for mark in block.marks:
@@ -122,6 +145,35 @@ def answer_reader(
     read = value_reader(encoding, parameters)
     row = place.row or 1
     return lambda unpacked: read(unpacked.value(place.path, row, place.place))
+
+
+def controller_reader(
+    place: InStatus | InSwipe, encoding: Encoding, parameters: Mapping[str, Value]
+) -> Callable[[ControllerState], Decoded]:
+    """Compile a point of a door controller or lock: `f(its state)`; nothing was let in yet where no swipe is known."""
+    finish = _finish(encoding, parameters)
+    if isinstance(place, InSwipe):
+        which = 0 if place.what == "event" else 1
+        return lambda state: finish(found[which]) if (found := state.swipes.get(place.door)) else Quality.NO_DATA
+    end = place.at + (4 if encoding.kind == "u32" else 1)
+    return lambda state: finish(int.from_bytes(state.status[place.at : end], "little"))
+
+
+def meter_reader(encoding: Encoding, parameters: Mapping[str, Value]) -> Callable[[bytes], Decoded]:
+    """Compile a point of DL/T 645: `f(the item's bytes, lowest first)`, two digits in each; all F is no value."""
+    finish = _finish(encoding, parameters)
+    signed = encoding.kind == "signed"
+
+    def digits(reply: bytes) -> Decoded:
+        if set(reply) == {0xFF}:
+            return Quality.NO_DATA
+        negative = signed and bool(reply[-1] & 0x80)
+        text = (reply[:-1] + bytes((reply[-1] & 0x7F,)) if negative else reply)[::-1].hex()
+        if not text.isdecimal():
+            raise BadReply(f"cannot use the item: {text} are no digits")
+        return finish(-int(text) if negative else int(text))
+
+    return digits
 
 
 def text_reader(place: InText, encoding: Encoding, parameters: Mapping[str, Value]) -> Callable[[str], Decoded]:
@@ -234,6 +286,22 @@ def _text(finish: Finish) -> Callable[[Any], Decoded]:
     return text
 
 
+def _date(finish: Finish) -> Callable[[Any], Decoded]:
+    """A DateAndTime of RFC 2579 as yyyy-mm-dd hh:mm:ss of the device's clock; its time zone is not looked at."""
+
+    def date(raw: Any) -> Decoded:
+        if raw is None:
+            return Quality.NOT_SUPPORT
+        if not isinstance(raw, bytes) or len(raw) not in (8, 11):
+            return Quality.NO_DATA
+        year, month, day, hour, minute, second = struct.unpack(">H5B", raw[:7])
+        if not (1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60 and second <= 60):
+            return Quality.NO_DATA  # an entry that was never used is all zeros
+        return finish(f"{year:04d}-{month:02d}-{day:02d} {hour:02d}:{minute:02d}:{second:02d}")
+
+    return date
+
+
 def plain_text(raw: int | bytes | str) -> str:
     """An SNMP value as a text: names come as octets, some with a NUL behind, OIDs with or without a leading dot."""
     if isinstance(raw, bytes):
@@ -248,6 +316,7 @@ _VALUE_READERS: Mapping[str, Callable[[Finish], Callable[[Any], Decoded]]] = {
     "s32": _s32,
     "decimal": _decimal,
     "text": _text,
+    "date": _date,
 }
 
 
@@ -329,10 +398,12 @@ def _cutter(encoding: Encoding, finish: Finish) -> Finish:
 # --- the other way ----------------------------------------------------------------------------------------------------
 
 
-def encode(kind: str, value: int) -> tuple[int, ...]:
-    """The registers that write a whole number; raises ValueError when it does not fit."""
+def encode(kind: str, value: Value, order: str = "big") -> tuple[int, ...]:
+    """The registers that write a number; raises ValueError when it does not fit."""
+    backwards = order in ("little", "swap-bytes")
     try:
-        packed = struct.pack(">" + FORMATS[kind], value)
+        packed = struct.pack(("<" if backwards else ">") + FORMATS[kind], value)
     except struct.error as error:
         raise ValueError(f"cannot write {value} as {kind}: {error}") from None
-    return struct.unpack(f">{len(packed) // 2}H", packed)
+    words = struct.unpack(f">{len(packed) // 2}H", packed)
+    return words if order in ("big", "little") else words[::-1]

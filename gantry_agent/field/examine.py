@@ -11,15 +11,19 @@ from typing import Any
 
 from gantry_agent.field import codec, derive, plan
 from gantry_agent.field.aside import Exchange
+from gantry_agent.field.framing import uhppote
 from gantry_agent.field.poller import GATEWAY_SILENT, ILLEGAL, Poller
 from gantry_agent.field.product import Profile
 from gantry_agent.field.profile_links import plain
 from gantry_agent.field.request import (
+    AskController,
+    AskMeter,
     AskText,
     AskYdt,
     Block,
     GetOids,
     ReadBits,
+    ReadController,
     ReadHost,
     ReadRegisters,
     Reply,
@@ -28,6 +32,7 @@ from gantry_agent.field.request import (
     Timing,
     WalkColumn,
 )
+from gantry_agent.field.tape import Tape
 from gantry_agent.model import BadReply, Bus, BusDown, Device, DeviceRefused, Quality, Role, Value
 from gantry_agent.vocabulary import MEMBERS
 
@@ -48,12 +53,14 @@ DOWN_S = 40.0  # longer than the longest back-off of a link
 # --- one device -----------------------------------------------------------------------------------------------------
 
 
-async def probe(poller: Poller, profile: Profile, device: Device) -> AsyncIterator[Told]:
-    """Read everything of a device once: `table` and `block` steps with raw frames, then its `fields`."""
+async def probe(poller: Poller, profile: Profile, device: Device, tape: Tape | None = None) -> AsyncIterator[Told]:
+    """Read everything of a device once: `table` and `block` steps with raw frames, then its `fields`; kept on tape."""
     rows: dict[str, tuple[str, ...]] = {}
     known_by: dict[tuple[str, str], tuple[plan.Mark, ...]] = {}
     for table in plan.tables(profile, device):
         exchanges = [await poller.examine(request, profile.timing) for request in table.requests]
+        for request, exchange in zip(table.requests, exchanges, strict=True):
+            _keep(tape, request, exchange)
         replies = [exchange.reply for exchange in exchanges if exchange.reply is not None]
         if len(replies) == len(table.requests):
             rows[table.name] = plan.locate(table, replies)
@@ -66,6 +73,7 @@ async def probe(poller: Poller, profile: Profile, device: Device) -> AsyncIterat
     while waiting:
         block = waiting.popleft()
         exchange = await poller.examine(block.request, profile.timing)
+        _keep(tape, block.request, exchange)
         read, error = _decoded(block, exchange, profile, device)
         if isinstance(error, DeviceRefused) and error.code in ILLEGAL.get(profile.protocol, ()):
             parts = plan.split(block)
@@ -79,6 +87,11 @@ async def probe(poller: Poller, profile: Profile, device: Device) -> AsyncIterat
     if not all(value is Quality.GET_FAILED for value in values.values()):
         yield {"fields": [*_fields(profile, device, rows, values)]}
     poller.relearn(device.key)
+
+
+def _keep(tape: Tape | None, request: Request, exchange: Exchange) -> None:
+    if tape is not None and exchange.reply is not None:
+        tape.note(request, exchange.reply, b"".join(one.data for one in exchange.frames if one.direction != "sent"))
 
 
 def _decoded(
@@ -167,6 +180,10 @@ def _asked(request: Request) -> str:
             return f"host {', '.join(names)}"
         case AskText(command=command):
             return command
+        case ReadController(serial=serial):
+            return f"controller {serial} status"
+        case AskMeter(address=address, item=item):
+            return f"meter {address} item {item:08X}"
         case AskYdt(unit=unit, cid1=cid1, cid2=cid2, info=info):
             return f"unit {unit} {cid1:02X}/{cid2:02X} {info.hex()}".rstrip()
         case _:
@@ -183,6 +200,9 @@ async def scan(
     if bus.kind == "snmp":
         async for step in _greet(poller):
             yield step
+    elif bus.kind == "uhppote":
+        async for step in _discover(poller):
+            yield step
     elif bus.kind in MODBUS:
         functions = ALL_FUNCTIONS if thorough else FUNCTIONS
         async for step in _call(poller, known, list(units), functions):
@@ -198,7 +218,7 @@ async def _call(
     for function in functions:
         left = []
         for unit in silent:
-            exchange = await _patiently(poller, _smallest(unit, function), timing)
+            exchange = await patiently(poller, _smallest(unit, function), timing)
             done += 1
             yield {"progress": done, "of": total}
             if isinstance(exchange.error, BusDown):
@@ -215,7 +235,7 @@ async def _call(
             yield {"missing": unit, "device": known[unit]}
 
 
-async def _patiently(poller: Poller, request: Request, timing: Timing) -> Exchange:
+async def patiently(poller: Poller, request: Request, timing: Timing) -> Exchange:
     """Ask, and again when the link was opening; a link that stays down is told as it is."""
     loop = asyncio.get_running_loop()
     until, wait_s = loop.time() + DOWN_S, 0.25
@@ -252,9 +272,20 @@ def _heard(exchange: Exchange) -> Told:
     }
 
 
+async def _discover(poller: Poller) -> AsyncIterator[Told]:
+    """Ask a UHPPOTE controller for its serial number, which the site file needs."""
+    asked = AskController(1, uhppote.ANYBODY, uhppote.DISCOVER)
+    exchange = await patiently(poller, asked, Timing(AGENT_S, 0.0, seeking=True))
+    if isinstance(exchange.reply, bytes):
+        said = f"serial {uhppote.read_serial(exchange.reply)}"
+        yield {"agent": said, "identity": f"firmware {uhppote.read_version(exchange.reply)}", **_heard(exchange)}
+    else:
+        yield {"failed": str(exchange.error)}
+
+
 async def _greet(poller: Poller) -> AsyncIterator[Told]:
     """Ask an SNMP agent who it is."""
-    exchange = await _patiently(poller, GetOids(AGENT_OIDS), Timing(AGENT_S, 0.0))
+    exchange = await patiently(poller, GetOids(AGENT_OIDS), Timing(AGENT_S, 0.0))
     if isinstance(exchange.reply, Mapping):
         description, identity = (exchange.reply.get(oid) for oid in AGENT_OIDS)
         said = description.decode("utf-8", "replace") if isinstance(description, bytes) else str(description)

@@ -26,6 +26,7 @@ from gantry_agent.field.product_snmp import RowFilter
 from gantry_agent.field.profile_links import plain
 from gantry_agent.field.request import (
     AskLock,
+    AskMeter,
     AskText,
     AskYdt,
     Block,
@@ -185,7 +186,8 @@ def _fits(one: RowFilter, raw: SnmpValue | None) -> bool:
     for value in one.values:
         wanted_text = codec.plain_text(str(value))
         alike = alike or (
-            bool(wanted_text) and (text == wanted_text or (one.word and text.startswith(wanted_text + " ")))
+            (bool(wanted_text) or one.unlike)  # an empty parameter matches no row; `not: ""` is a text that is there
+            and (text == wanted_text or (one.word and text.startswith(wanted_text + " ")))
         )
     return alike is not one.unlike
 
@@ -401,7 +403,7 @@ def split(block: Block) -> tuple[Block, ...]:
     middle = len(block.points) // 2
     halves = (block.points[:middle], block.points[middle:])
     request = block.request
-    if isinstance(request, AskText | AskYdt | AskLock | ReadController):
+    if isinstance(request, AskText | AskYdt | AskMeter | AskLock | ReadController):
         return ()  # one answer for all of them: who does not know the command has none of them
     if isinstance(request, GetOids):
         return tuple(Block(_get(half, block.marks), half, block.lane, block.marks) for half in halves)

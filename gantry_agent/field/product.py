@@ -14,12 +14,15 @@ from functools import cached_property
 from typing import Literal
 
 from gantry_agent.field.framing.counted import Layout
+from gantry_agent.field.product_battery import UNKNOWN, BatteryTesting
+from gantry_agent.field.product_identity import Says
+from gantry_agent.field.product_snmp import RowFilter, SetsObject
 from gantry_agent.field.request import Timing
 from gantry_agent.model import Device, Lane, Quality, Value
 from gantry_agent.text import Text
 from gantry_agent.vocabulary import MEMBERS, WARNING_FIELD
 
-Protocol = Literal["modbus", "snmp", "host", "megatec", "ydt1363"]
+Protocol = Literal["modbus", "snmp", "host", "megatec", "ydt1363", "dlt645", "shengjiu", "uhppote"]
 Maturity = Literal["draft", "transcript", "simulated", "recorded"]
 Space = Literal["holding", "input", "coil", "discrete"]
 ByteOrder = Literal["big", "little", "swap-words", "swap-bytes"]
@@ -116,7 +119,51 @@ class InAnswer:
     place: int | None = None  # in a run, from 1
 
 
-Place = InRegister | InOid | InHost | InText | InAnswer
+@dataclass(frozen=True, slots=True)
+class InStatus:
+    """A value in the status of a UHPPOTE controller or a Shengjiu lock; bytes count as in the vendor's table."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class InSwipe:
+    """Of the newest card that a UHPPOTE controller let in at a door: its number, or that of the event."""
+
+    door: int
+    what: Literal["card", "event"]
+
+
+@dataclass(frozen=True, slots=True)
+class OpensDoor:
+    """A point that a UHPPOTE controller switches on for the time that is set in it."""
+
+    door: int
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """A point that a Shengjiu lock makes of a signal: which one, by the value that is wanted."""
+
+    by_value: Mapping[int, int] = field(hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Shows:
+    """Of a point that shows cards: what tells a new showing, and what is 0 while there is no card; points, or ''."""
+
+    count: str = ""
+    given: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InItem:
+    """An item of a DL/T 645 meter, by its eight digits."""
+
+    item: int
+
+
+Place = InRegister | InOid | InHost | InText | InAnswer | InItem | InStatus | InSwipe
 Term = int | str  # str: the parameter of that name, or `row`
 
 
@@ -172,6 +219,21 @@ class Encoding:
 
 
 @dataclass(frozen=True, slots=True)
+class Pulse:
+    """A write by which the device itself holds an output on, or off, for a time: a number of steps of `step_ms`."""
+
+    on: InRegister
+    off: InRegister | None
+    step_ms: int
+    most: int  # steps
+
+    def steps(self, seconds: float) -> int | None:
+        """The number to be written; None where the device cannot count so far."""
+        steps = max(1, round(seconds * 1000 / self.step_ms))
+        return steps if steps <= self.most else None
+
+
+@dataclass(frozen=True, slots=True)
 class Point:
     """One quantity of a product."""
 
@@ -181,18 +243,10 @@ class Point:
     unit: str
     lane: Lane
     inferred: bool
-    write: InRegister | Commands | None = None  # a point that the site may name as an output
+    write: InRegister | SetsObject | Commands | OpensDoor | Signals | None = None  # the site may name it as an output
     terminal: str = ""  # points of one terminal are one contact, set as input or as output
-
-
-@dataclass(frozen=True, slots=True)
-class RowFilter:
-    """Rows whose column has one of the values; `word` also takes a text that goes on after a blank (`C:\\ Label`)."""
-
-    column: str
-    values: tuple[Value, ...]
-    parameter: str = ""  # compare with this parameter instead; an empty one matches no row
-    word: bool = False
+    pulse: Pulse | None = None  # of a point that is written: it ends even if this program does not live to see it
+    shows: Shows | None = None  # a point that shows cards: the site may name it as a reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,24 +322,81 @@ class AlarmText:
 
 
 @dataclass(frozen=True, slots=True)
+class InRow:
+    """A column of the table whose rows are a member's instances; instance k is written in row k."""
+
+    oid: str
+    table: str
+
+
+@dataclass(frozen=True, slots=True)
+class ByPoint:
+    """A writable point of the profile, which knows itself how it is written."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Neighbouring registers that a device takes only all together: they are read, changed and written back."""
+
+    first: InRegister
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One write of an order: what is ordered, by `map` or by scale and offset, or always `value`."""
+
+    place: InRegister | InOid | InRow | ByPoint
+    function: int  # 5, 6 or 16; 0 where no register is written
+    kind: str  # encoding of the written value, or the SNMP type
+    order: ByteOrder = "big"
+    map: Mapping[int, Value] = field(hash=False, default_factory=dict)  # a text may be a parameter's name
+    scale: Amount = 1
+    offset: Amount = 0
+    value: Value | None = None
+    as_read: bool = False  # what stands there is written back: a lock that counts on
+    only: int | None = None  # of the order's values, the one that this step is for
+    block: Span | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ReadBack:
-    """The order is done when `point` reads what was ordered, within the time; `expect` translates the order's value."""
+    """The order is done when `point` reads what was ordered, within the time.
+
+    `expect` says which readings show an order's value; without it, the value that was written. `tolerance`, in the
+    point's unit, is how far a measured value may be off; None is half of the smallest step that can be written.
+    """
 
     point: str
     within_s: float
-    expect: Mapping[int, Value] | None = field(default=None, hash=False)
+    expect: Mapping[int, tuple[Value, ...]] | None = field(default=None, hash=False)
+    tolerance: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """What a point must read before anything is written: a controller that is set to local control refuses, or lies."""
+
+    point: str
+    values: tuple[Value, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class WriteOrder:
-    """How an order of the interface is written."""
+    """How an order of the interface is written and what shows that it was done.
+
+    An order without `confirm` cannot be shown to be done (`momentary`). One that is written to a single place and
+    names no instance concerns every instance of the device.
+    """
 
     name: Name
-    place: InRegister | InOid
-    function: int  # 5, 6 or 16; 0 for SNMP
-    kind: str  # encoding of the written value, or the SNMP type
-    map: Mapping[int, int] = field(hash=False)
+    steps: tuple[Step, ...]
     confirm: ReadBack | None = None
+    low: Amount | None = None
+    high: Amount | None = None
+    permission: Permission | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,6 +460,10 @@ class Profile:
     writes: tuple[WriteOrder, ...]
     on_return: tuple[Setting, ...] = ()  # written, in this order, when a device that was lost answers again
     answers: Mapping[str, AnswerLayout] = field(default_factory=dict)
+    battery_test: BatteryTesting = UNKNOWN
+    identity: tuple[tuple[Point, Says], ...] = ()  # what tells the product
+    was: tuple[str, ...] = ()  # names that the profile had
+    renamed: Mapping[str, str] = field(default_factory=dict)  # what points were called: what they are called now
 
     def provides(self, member: str) -> frozenset[str]:
         """Fields of the interface that a device of this product fills, without what the site maps to it."""

@@ -5,12 +5,13 @@ is read whole before anything is complained of, so that one run shows all that i
 `product`; how they are read, bottom up, in `profile_parts`.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
-from gantry_agent.faults import ConfigFault, Fault, suggest
-from gantry_agent.field import profile_serial, profile_writes
+from gantry_agent.faults import ConfigFault, Fault, read_small, suggest
+from gantry_agent.field import profile_battery, profile_identity, profile_serial, profile_writes
 from gantry_agent.field.product import (
     AlarmText,
     Derived,
@@ -52,6 +53,19 @@ def load(name: str, folders: Sequence[Path] = (SHIPPED,)) -> Profile:
     raise ConfigFault([Fault(f"{name}.yaml", 1, 1, text)])
 
 
+def current_name(name: str, folders: Sequence[Path] = (SHIPPED,)) -> str:
+    """What a product is called now: the name itself, or that of the profile that says that it `was` called so."""
+    if name in names(folders):
+        return name
+    says = re.compile(rf"^was:.*(?<![\w-]){re.escape(name)}(?![\w-])", re.MULTILINE)
+    for folder in folders:
+        for path in sorted(folder.glob("*.yaml")):
+            text = read_small(path)
+            if isinstance(text, str) and says.search(text) and name in check(path).was:
+                return path.stem
+    return name
+
+
 def check(path: Path) -> Profile:
     """Read one profile file. Raises ConfigFault with every fault in it."""
     faults = Faults(str(path))
@@ -80,16 +94,33 @@ def _read(root: Entries, stem: str, faults: Faults) -> Profile:
     tables = _tables(parts, root.entries("tables"))
     derived = _derived(parts, root.entries("derived"))
     warnings = tuple(_warning(parts, item, members) for item in root.list("warnings"))
-    writes = _writes(parts, root.entries("writes"))
+    writes = _writes(parts, root.entries("writes"), tables)
     on_return = tuple(profile_writes.setting(parts, item) for item in root.list("on_return"))
+    testing = profile_battery.battery_test(parts, root)
+    signs = profile_identity.identity(parts, root)
+    was, renamed = tuple(map(str, root.scalars("was"))), root.strings("renamed")
     root.finish()
     profile = Profile(
         stem, title, protocol, maturity, sources, caveats, timing, limits, parameters, members, points, tables, derived,
-        warnings, writes, on_return, parts.answers,
+        warnings, writes, on_return, parts.answers, testing, signs, was, renamed,
     )  # fmt: skip
     if not faults.found:
         check_links(profile, root)
+        profile_writes.check_orders(profile, root)
+        profile_battery.check_battery_test(profile, root)
+        _check_renamed(profile, root)
     return choose_lanes(profile, frozenset(parts.lanes_said)) if not faults.found else profile
+
+
+def _check_renamed(profile: Profile, root: Entries) -> None:
+    """An old name of a point leads to one that there is, and is not used for another."""
+    entries = root.entries("renamed")
+    for old, now in profile.renamed.items():
+        if old in profile.points:
+            entries.complain(old, zh="仍是一个点的名称", en="cannot be an old name: a point has it")
+        elif now not in profile.points:
+            near = suggest(now, profile.points)
+            entries.complain(old, zh=f"没有名为 {now} 的点{near.zh}", en=f"there is no point {now}{near.en}")
 
 
 def _sources(root: Entries) -> tuple[Source, ...]:
@@ -179,6 +210,7 @@ def _warning(parts: PartReader, item: Entries, members: Mapping[str, int]) -> Al
     return warning
 
 
-def _writes(parts: PartReader, entries: Entries) -> tuple[WriteOrder, ...]:
-    found = [profile_writes.order(parts, key, entries, entries.entries(key)) for key in entries.keys()]  # noqa: SIM118
+def _writes(parts: PartReader, entries: Entries, tables: Mapping[str, Table]) -> tuple[WriteOrder, ...]:
+    keys = entries.keys()
+    found = [profile_writes.order(parts, key, entries, entries.entries(key), tables) for key in keys]
     return tuple(one for one in found if one)

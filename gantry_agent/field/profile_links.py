@@ -75,7 +75,7 @@ def check_links(profile: Profile, root: Entries) -> None:
     """Complain of every name that is used and not given, of fields given twice, of inferred values left unsaid."""
     given = {plain(key) for key in profile.points} | {plain(str(_key(one))) for one in profile.derived}
     given |= {plain(key) for table in profile.tables.values() for key in table.points}
-    derived, writes = root.entries("derived"), root.entries("writes")
+    derived = root.entries("derived")
     uses = [(derived, key, used_by_derived(one)) for key, one in zip(derived.keys(), profile.derived, strict=True)]
     uses += [
         (item, "when", used_by_when(one.when))
@@ -86,13 +86,7 @@ def check_links(profile: Profile, root: Entries) -> None:
             if plain(name) not in given and name not in profile.parameters:
                 near = suggest(name, given)
                 entries.complain(key, zh=f"没有名为 {name} 的点{near.zh}", en=f"there is no point {name}{near.en}")
-    for key, order in zip(writes.keys(), profile.writes, strict=True):
-        if order.confirm and order.confirm.point not in profile.points:
-            near = suggest(order.confirm.point, profile.points)
-            name = order.confirm.point
-            writes.entries(key).complain(
-                "confirm", zh=f"没有名为 {name} 的点{near.zh}", en=f"there is no point {name}{near.en}"
-            )
+    _check_shown(profile, root)
     _check_local_names(profile, root)
     points = set(profile.points) | _table_keys(profile.tables.values())
     for written, one in zip(derived.keys(), profile.derived, strict=True):
@@ -105,6 +99,18 @@ def check_links(profile: Profile, root: Entries) -> None:
         root.complain(
             "caveats", zh="有推断值（inferred）时必须在此说明", en="cannot be empty: inferred values must be told here"
         )
+
+
+def _check_shown(profile: Profile, root: Entries) -> None:
+    """What tells a showing of a card are points of their own."""
+    points = root.entries("points")
+    for key, point in profile.points.items():
+        for name in (point.shows.count, point.shows.given) if point.shows else ():
+            if name and name not in profile.points:
+                near = suggest(name, profile.points)
+                points.entries(key).complain(
+                    "shows", zh=f"没有名为 {name} 的点{near.zh}", en=f"there is no point {name}{near.en}"
+                )
 
 
 def _check_local_names(profile: Profile, root: Entries) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from gantry_agent.faults import suggest
-from gantry_agent.field import profile_serial
+from gantry_agent.field import profile_controller, profile_serial
 from gantry_agent.field.product import (
     Address,
     Amount,
@@ -28,34 +28,41 @@ from gantry_agent.field.product import (
     InOid,
     InRegister,
     Name,
+    OpensDoor,
     Operand,
     Parameter,
     Place,
     Point,
     Protocol,
-    RowFilter,
+    Pulse,
+    Shows,
+    Signals,
     Table,
     When,
     key_of,
     read_name,
 )
+from gantry_agent.field.product_snmp import OBJECT_WITHIN_S, RowFilter, SetsObject
 from gantry_agent.field.profile_yaml import Entries
 from gantry_agent.model import Lane, Quality, Value
 from gantry_agent.vocabulary import MEMBERS, Form
 
 OPERATIONS = (
-    "value", "first", "positive", "negative", "sum", "difference", "product", "mean", "min", "max", "ratio", "rate",
-    "case",
+    "value", "first", "positive", "negative", "sum", "difference", "product", "quotient", "shifted", "mean", "min",
+    "max", "ratio", "rate", "case",
 )  # fmt: skip
 
 _WORDS = {"NoData": Quality.NO_DATA, "NotSupport": Quality.NOT_SUPPORT}
 _SPACES = ("holding", "input", "coil", "discrete")
-_KINDS: Mapping[Protocol, tuple[str, ...]] = {
+KINDS: Mapping[Protocol, tuple[str, ...]] = {
     "megatec": ("decimal", "text"),
     "ydt1363": ("any",),
+    "dlt645": ("bcd", "signed"),
     "modbus": ("u16", "s16", "u32", "s32", "u64", "s64", "f32", "f64"),
-    "snmp": ("integer", "u32", "s32", "decimal", "text"),
+    "snmp": ("integer", "u32", "s32", "decimal", "text", "date"),
     "host": ("any",),
+    "shengjiu": profile_controller.KINDS,
+    "uhppote": profile_controller.KINDS,
 }
 _OID = re.compile(r"\d+(\.\d+)+")
 _TERM = re.compile(r"(?:(\d\w*)\s*\*\s*)?([a-z]\w*)")
@@ -138,6 +145,10 @@ class PartReader:
             return profile_serial.text_place(entries)
         if self.protocol == "ydt1363":
             return profile_serial.answer_place(entries, "read", self.answers)
+        if self.protocol == "dlt645":
+            return profile_serial.item_place(entries, self.parameters)
+        if self.protocol in ("shengjiu", "uhppote"):
+            return profile_controller.place(entries, swipes=self.protocol == "uhppote")
         name = entries.text("host")
         for parameter in re.findall(r"\{(\w*)\}", name):
             self.amount(entries, "host", parameter)
@@ -187,7 +198,7 @@ class PartReader:
         )
 
     def kind(self, entries: Entries, place: Place) -> str:
-        valid = _KINDS[self.protocol]
+        valid = KINDS[self.protocol]
         if isinstance(place, InRegister) and place.space in ("coil", "discrete"):
             return "bit"
         if not entries.has("as"):
@@ -237,16 +248,63 @@ class PartReader:
         inferred = entries.flag("inferred")
         write = self.written(entries, row=row) if entries.has("write") else None
         terminal = entries.text("terminal") if entries.has("terminal") else ""
+        pulse = self.pulse(entries.entries("pulse")) if entries.has("pulse") else None
+        if pulse and write is None:
+            entries.complain("pulse", zh="须与 write 一起给出", en="cannot be given without write")
+        shows = self.shows(entries.entries("shows")) if entries.has("shows") else None
         entries.finish()
         if name is None:
             return None
         key = key_of(name.member, name.number or 1, name.field)
-        return Point(key, place, encoding, unit, lane, inferred, write, terminal)
+        return Point(key, place, encoding, unit, lane, inferred, write, terminal, pulse, shows)
 
-    def written(self, entries: Entries, *, row: bool) -> InRegister | Commands:
+    def shows(self, entries: Entries) -> Shows:
+        """What tells that a point which shows cards shows one anew."""
+        shows = Shows(entries.text("count", ""), entries.text("given", ""))
+        entries.finish()
+        return shows
+
+    def written(self, entries: Entries, *, row: bool) -> InRegister | SetsObject | Commands | OpensDoor | Signals:
+        if self.protocol == "snmp":
+            return self.sets_object(entries.entries("write"))
+        if self.protocol == "uhppote":
+            return profile_controller.opening(entries)
+        if self.protocol == "shengjiu":
+            return profile_controller.signals(entries)
         if self.protocol in ("megatec", "ydt1363"):
             return profile_serial.commands(entries, self.protocol, self.parameters, row=row)
         return self.register(entries, "write", ("coil", "holding"))
+
+    def sets_object(self, entries: Entries) -> SetsObject:
+        """`{oid: P.5.0, kind: integer, map: {1: 1, 0: 2}, within_s: 5}`; without a map the value itself is set."""
+        oid = self.oid(entries, "oid")
+        kind = str(entries.choice("kind", ("integer", "unsigned"), "integer")) if entries.has("kind") else "integer"
+        raw = entries.take("map") if entries.has("map") else {0: 0, 1: 1}
+        given = raw if isinstance(raw, CommentedMap | dict) else {}
+        by_value = {int(k): int(v) for k, v in given.items() if isinstance(k, int) and isinstance(v, int)}
+        if set(by_value) != {0, 1} or len(given) != 2:
+            entries.complain(
+                "map",
+                zh="应说明 0 和 1 各写什么整数，如 {1: 1, 0: 2}",
+                en="must say which whole numbers 0 and 1 are set as, like {1: 1, 0: 2}",
+            )
+        within_s = entries.number("within_s", OBJECT_WITHIN_S, above=0)
+        entries.finish()
+        return SetsObject(oid, kind, by_value, within_s)
+
+    def pulse(self, entries: Entries) -> Pulse:
+        """How the device is told to time a pulse by itself."""
+        if self.protocol != "modbus":
+            entries.complain("", zh="只用于 modbus", en="cannot be used: it is for modbus only")
+        spaces = ("coil", "holding")
+        pulse = Pulse(
+            self.register(entries, "on", spaces),
+            self.register(entries, "off", spaces) if entries.has("off") else None,
+            entries.whole("step_ms", 1000, 1, 60_000),
+            entries.whole("most", 0xFFFF, 1, 0xFFFF),
+        )
+        entries.finish()
+        return pulse
 
     def unit(self, name: Name, entries: Entries) -> str:
         """The unit as written; for a field of the interface it has to be the interface's."""
@@ -278,13 +336,14 @@ class PartReader:
         return Table(name, member, index, by, where, points, rows)
 
     def row_filter(self, item: Entries) -> RowFilter:
+        """`{column: …, equals: …}`, or `word:`, or `not:`; with `and:` another that the same row must pass."""
         column = self.oid(item, "column")
-        word = item.has("word")
-        values = item.scalars("word" if word else "equals")
+        how = next((one for one in ("word", "not") if item.has(one)), "equals")
+        values = item.scalars(how)
+        also = self.row_filter(item.entries("and")) if item.has("and") else None
         item.finish()
-        if len(values) == 1 and values[0] in self.parameters:
-            return RowFilter(column, (), str(values[0]), word)
-        return RowFilter(column, values, "", word)
+        parameter = str(values[0]) if len(values) == 1 and values[0] in self.parameters else ""
+        return RowFilter(column, () if parameter else values, parameter, how == "word", how == "not", also)
 
     # --- conditions and derived values
 

@@ -1,4 +1,4 @@
-"""The parts of a profile file that only Megatec and YD/T 1363 products have.
+"""The parts of a profile file that only Megatec, YD/T 1363 and DL/T 645 products have.
 
 Megatec (`protocol: megatec`): a point stands in the answer to a command, `read: Q1 field 3` (between blanks, the mark
 `(` or `#` not counted), `read: Q1 field 8 char 2`, or as vendors' tables count characters, `read: Q1 chars 28-31` (the
@@ -21,26 +21,33 @@ of tables are paths through it:
 order of the bytes; `name: [kind]` is a counted run of values, `name: [{…}, {…}]` a counted group; `if` names a
 parameter that is 0 where the maker leaves the value out. The parameter `version` is VER.
 
-Both: `write: {1: T, 0: CT}` (or `{1: 41/45 20 row}`) makes a point writable, by the command for each value.
+DL/T 645 (`protocol: dlt645`): a point is an item, `read: item 02010100`; `as: bcd` (default), or `signed` where the
+highest bit is the sign. The parameter `address` is the meter's number.
+
+The first two: `write: {1: T, 0: CT}` (or `{1: 41/45 20 row}`) makes a point writable, by the command for each value;
+in one of Megatec `{name}` is a parameter in two digits (`T{test_minutes}`).
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from gantry_agent.faults import suggest
 from gantry_agent.field.framing.counted import KINDS, Cell, Group, Layout, Run, paths
-from gantry_agent.field.product import AnswerLayout, Commands, InAnswer, InText, Parameter, Question, Term
+from gantry_agent.field.product import AnswerLayout, Commands, InAnswer, InItem, InText, Parameter, Question, Term
 from gantry_agent.field.profile_yaml import Entries
 
 ROW = "row"
 VERSION = "version"
+ADDRESS = "address"  # of a DL/T 645 meter
 _TEXT = re.compile(
     r"(?P<command>[A-Z][A-Z0-9]*)"
     r"(?: field (?P<field>[1-9]\d?)(?: char (?P<char>[1-9]\d?))?| chars? (?P<first>\d{1,3})(?:-(?P<last>\d{1,3}))?)?"
 )
+_ITEM = re.compile(r"item ([0-9A-F]{8})")
 _COMMAND = re.compile(r"[A-Z][A-Z0-9.]{0,15}")
+FILLED_IN = re.compile(r"\{(\w+)\}")
 _QUESTION = re.compile(r"([0-9A-Fa-f]{2})/([0-9A-Fa-f]{2})((?: +\S+)*)")
 _STEP = re.compile(r"([a-z][a-z0-9_]*)(?:\[([1-9]\d?)\])?")
 
@@ -178,18 +185,52 @@ def answer_place(entries: Entries, key: str, known: Mapping[str, AnswerLayout], 
     return InAnswer(name, path, row, place if isinstance(part, Run) else None)
 
 
+# --- DL/T 645 -------------------------------------------------------------------------------------------------------
+
+
+def item_place(entries: Entries, parameters: Mapping[str, Parameter]) -> InItem:
+    """`read: item 02010100`."""
+    found = _ITEM.fullmatch(entries.text("read"))
+    if not found:
+        entries.complain(
+            "read",
+            zh="无法解读；应为 item 加 8 位数据标识，如 item 02010100",
+            en="cannot be read: write 'item' and the eight digits of the item, like item 02010100",
+        )
+    elif ADDRESS not in parameters:
+        entries.complain(
+            "read",
+            zh=f"parameters 中缺少 {ADDRESS}（电表表号）",
+            en=f"cannot be asked without a parameter {ADDRESS} (the meter's number)",
+        )
+    return InItem(int(found[1], 16) if found else 0)
+
+
 # --- commands that write --------------------------------------------------------------------------------------------
 
 
+def _numbers(parameter: Parameter | None) -> Iterator[int]:
+    """The values that a parameter may have; -1 for what is no whole number, or not limited to some."""
+    possible = (parameter.default, *parameter.choices) if parameter and parameter.choices else (-1,)
+    return (one if isinstance(one, int) else -1 for one in possible)
+
+
 def commands(entries: Entries, protocol: str, parameters: Mapping[str, Parameter], *, row: bool) -> Commands:
-    """`write: {1: T, 0: CT}`."""
+    """`write: {1: T, 0: CT}`; in a command of Megatec `{name}` stands for a parameter, in two digits."""
     raw = entries.take("write")
     given = raw if isinstance(raw, CommentedMap) else {}
     found: dict[int, str | Question] = {}
     for value, text in given.items():
         if protocol == "ydt1363" and isinstance(value, int):
             found[int(value)] = question(entries, "write", str(text), parameters, row=row)
-        elif isinstance(value, int) and _COMMAND.fullmatch(str(text)):
+        elif isinstance(value, int) and _COMMAND.fullmatch(FILLED_IN.sub("00", str(text))):
+            for name in FILLED_IN.findall(str(text)):
+                if not all(0 <= one < 100 for one in _numbers(parameters.get(name))):
+                    entries.complain(
+                        "write",
+                        zh=f"{{{name}}} 应为参数名，其 default 和 choices 均为 0 到 99 的整数",
+                        en=f"cannot use {{{name}}}: it must be a parameter whose default and choices are 0 to 99",
+                    )
             found[int(value)] = str(text)
     if not found or len(found) < len(given):
         entries.complain(

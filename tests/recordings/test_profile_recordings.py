@@ -4,28 +4,18 @@ The expected values were read in the recordings by eye, with the tables of the M
 """
 
 import asyncio
-import contextlib
-import getpass
-import grp
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gantry_agent.field import codec, derive, plan
+from gantry_agent.field import derive
+from gantry_agent.field.battery_log import BatteryLog, Record
 from gantry_agent.field.bus import open_link
-from gantry_agent.field.product import Profile
-from gantry_agent.model import BadReply, Bus, Device, NoReply
+from gantry_agent.field.poller import Lanes, Poller
+from gantry_agent.model import Quality
 from tests import profile_rig as rig
-
-WITHIN_S = 60.0
+from tests import recording_rig
 
 SMU_11B: dict[str, Any] = {
     "elec.status": 1,
@@ -127,7 +117,16 @@ WINDOWS: dict[str, Any] = {
     "computerStatus.dataDiskUsage": "NoData",  # D:\ is an empty drive
     "computerStatus.cpuTemperature": "NotSupport",
 }
+VERTIV_DCS: dict[str, Any] = {
+    "airConditioners.status": 1,
+    "airConditioners.isWorking": 1,  # column 5
+    "airConditioners.workMode": 1,
+    "airConditioners.systemWarning": 1,  # column 7 = 0
+    "airConditioners.temperatureWarning": 1,  # columns 12 to 14 = 0
+    "airConditioners.errorMsg": "",  # column 11 = 9999: this unit does not have it
+}
 CASES = [
+    pytest.param("vertiv-dcs", "vertiv-dcs", {}, VERTIV_DCS, id="Vertiv DCS"),
     pytest.param("huawei-smu_11b", "huawei-site-monitor", {"roles": {"rectifier": [1, 2]}}, SMU_11B, id="SMU11B"),
     pytest.param("huawei-smu", "huawei-site-monitor", {}, SMU, id="SMU of 2012"),
     pytest.param(
@@ -155,77 +154,30 @@ CASES = [
 ]
 
 
+# The result table as HUAWEI-SITE-MONITOR-MIB describes it, in no order: index, kind, start, result, %, 0.01 h, 0.1 V,
+# 0.1 A, Ah, °C, end cause. The newest is a discharge by a mains failure (kind 2).
+BATTERY_TESTS = (
+    (1, 1, "2026-03-02 01:00:00", 2, 98, 250, 462, 118, 30, 24, 2),
+    (2, 4, "2026-09-30 10:15:00", 3, -1, 12, 471, -120, 1, -1024, 255),
+    (3, 2, "2026-10-01 03:12:00", 1, -1, 40, 480, 119, 5, 24, 3),
+    (10, 3, "2026-06-01 01:00:00", 4, 41, 100, 450, 119, 12, 24, 1),
+)
+
+
+def battery_tests() -> str:
+    column = "1.3.6.1.4.1.2011.6.164.1.4.3.100.1"
+    return "".join(
+        f"{column}.{n}.{row[0]}|{4 if n == 3 else 2}|{row[n - 1]}\n" for n in range(1, 12) for row in BATTERY_TESTS
+    )
+
+
 @pytest.fixture(scope="module")
 def replay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """snmpsim with the recordings of this file; gives its UDP port. The community is the recording's name."""
-    folder = tmp_path_factory.mktemp("replay")
-    (folder / "data").mkdir()
-    for case in CASES:
-        shutil.copy(rig.recording(str(case.values[0])), folder / "data")
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    responder = Path(sys.executable).parent / "snmpsim-command-responder"
-    with (folder / "log").open("wb") as log:
-        child = subprocess.Popen(
-            [
-                responder,
-                f"--data-dir={folder / 'data'}",
-                f"--cache-dir={folder / 'cache'}",
-                f"--agent-udpv4-endpoint=127.0.0.1:{port}",
-                f"--process-user={getpass.getuser()}",
-                f"--process-group={grp.getgrgid(os.getgid()).gr_name}",
-                "--log-level=error",
-            ],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        asyncio.run(wait_until_it_answers(port, child, folder / "log"))
+    """snmpsim with the recordings of this file and the table of battery tests; gives its UDP port."""
+    names = dict.fromkeys(str(case.values[0]) for case in CASES)
+    own = {"battery-tests": battery_tests()}
+    with recording_rig.snmpsim(tmp_path_factory.mktemp("replay"), names, own) as port:
         yield port
-    finally:
-        child.terminate()
-        child.wait(10)
-
-
-async def wait_until_it_answers(port: int, child: subprocess.Popen[bytes], log: Path) -> None:
-    until = time.monotonic() + WITHIN_S
-    link = open_link(the_bus(port, "huawei-smu"))
-    try:
-        while time.monotonic() < until and child.poll() is None:
-            with contextlib.suppress(NoReply, BadReply):
-                await link.transact(plan.GetOids(("1.3.6.1.2.1.1.2.0",)), plan.Timing(1.0, 0.0))
-                return
-            await asyncio.sleep(0.2)
-    finally:
-        await link.close()
-    pytest.fail(f"snmpsim does not answer: {log.read_text(errors='replace')}")
-
-
-def the_bus(port: int, community: str) -> Bus:
-    return Bus("replay", "snmp", {"host": "127.0.0.1", "port": port, "version": "2c", "community": community})
-
-
-async def read_twice(product: Profile, it: Device, bus: Bus) -> dict[str, Any]:
-    """What the agent says after two rounds over the wire."""
-    link = open_link(bus)
-    timing = plan.Timing(5.0, 0.0)
-    try:
-        rows = {}
-        for table in plan.tables(product, it):
-            rows[table.name] = plan.locate(table, [await link.transact(walk, timing) for walk in table.requests])
-        blocks = plan.blocks(product, it, rows)
-        rounds = []
-        for at in (0.0, 5.0):
-            samples: dict[str, derive.Sample] = {}
-            for block in blocks:
-                values = codec.decode(block, await link.transact(block.request, timing), product, it)
-                samples |= {key: derive.Sample(value, at) for key, value in values.items()}
-            rounds.append(samples)
-        before, now = rounds
-        return rig.named(derive.Deriver(product, it, rows).fields(now, before))
-    finally:
-        await link.close()
 
 
 @pytest.mark.parametrize(("recording", "profile", "given", "expected"), CASES)
@@ -234,7 +186,40 @@ async def test_a_replayed_device_gives_the_readings_of_its_recording(
 ) -> None:
     product = rig.load(profile)
     it = rig.device(product, **{key: dict(value) for key, value in given.items()})
-    rig.assert_readings(await read_twice(product, it, the_bus(replay, recording)), expected)
+    bus = recording_rig.the_bus(replay, recording)
+    rig.assert_readings(await recording_rig.read_twice(product, it, bus), expected)
+
+
+async def newest_record(port: int, recording: str) -> Record | None:
+    """What the log of battery tests tells over the wire."""
+    product = rig.load("huawei-site-monitor")
+    poller = Poller(open_link(recording_rig.the_bus(port, recording)), (), Lanes(1.0, 1.0, 3), lambda _: None)
+    task = asyncio.create_task(poller.run())
+    try:
+        async with asyncio.timeout(20.0):
+            return await BatteryLog(poller, rig.device(product), product).newest()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_the_newest_record_is_that_of_the_test_which_began_last(replay: int) -> None:
+    assert await newest_record(replay, "battery-tests") == {
+        "testStartTime": "2026-09-30 10:15:00",
+        "testResult": 3,
+        "efficiency": Quality.NO_DATA,
+        "dischargeTime": 0.12,
+        "dischargeEndVoltage": 47.1,
+        "dischargeAvCurrent": -12.0,
+        "dischargeAhCurrent": 1,
+        "testTemperature": Quality.NOT_SUPPORT,
+        "testEndCourse": 255,
+    }
+
+
+@pytest.mark.parametrize("recording", ["huawei-smu_11b", "huawei-smu"])
+async def test_a_monitor_that_never_tested_has_no_record(replay: int, recording: str) -> None:
+    assert await newest_record(replay, recording) is None
 
 
 @pytest.mark.parametrize(("recording", "profile", "given", "expected"), CASES)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from gantry_agent.field import codec, plan, profile
 from gantry_agent.field.product import Bound, Encoding
+from gantry_agent.field.request import AskLock, AskMeter, ControllerState, ReadController
 from gantry_agent.model import BadReply, Quality
 from tests import profile_rig as rig
 
@@ -188,6 +189,13 @@ def test_any_reply_becomes_values_or_bad_reply(
         shaped = st.from_regex(r"\((\d{1,3}\.\d |---\.- ){7}[01]{6,8}", fullmatch=True)
     elif isinstance(request, plan.AskYdt):
         shaped = st.lists(st.sampled_from((0, 1, 2, 0x42, 0xFF)), max_size=60).map(bytes)
+    elif isinstance(request, AskMeter):
+        shaped = st.one_of(st.binary(max_size=6), st.from_regex(r"([0-9]{2}){1,4}", fullmatch=True).map(bytes.fromhex))
+    elif isinstance(request, AskLock):
+        shaped = st.binary(min_size=27, max_size=27)
+    elif isinstance(request, ReadController):
+        swipes = st.dictionaries(st.integers(1, 4), st.tuples(st.integers(1, 2**32 - 1), st.integers(1, 2**32 - 1)))
+        shaped = st.builds(ControllerState, st.binary(min_size=64, max_size=64), swipes)
     else:
         names = request.oids if isinstance(request, plan.GetOids) else request.names
         shaped = st.fixed_dictionaries(dict.fromkeys(names, snmp_values))

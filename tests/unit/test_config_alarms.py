@@ -8,7 +8,7 @@ from gantry_agent.model import Role
 
 SITE = """\
 gantry: {{id: G000211001002110010}}
-cloud: {{server: "http://10.0.0.1/monitor.do", auth: "123456"}}
+cloud: {{server: "http://10.0.0.1/monitor.do", auth: "roadside-7"}}
 events: {events}
 buses:
   line: {{type: serial, port: /dev/ttyS1}}

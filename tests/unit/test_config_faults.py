@@ -15,7 +15,7 @@ from gantry_agent.model import Role
 
 GOOD = """\
 gantry: {id: G000211001002110010}
-cloud: {server: "http://10.0.0.1/monitor.do", auth: "123456"}
+cloud: {server: "http://10.0.0.1/monitor.do", auth: "replace-me"}
 buses:
   line: {type: serial, port: /dev/ttyS1, baudrate: 9600}
   io: {type: modbus-tcp, host: 10.0.0.2}
@@ -60,8 +60,8 @@ def test_a_good_file_becomes_a_site_with_roles_numbered_in_order(tmp_path):
     assert (Role(1, "doors"), "frontDoorClosed") in config.filled["1.io"]
     assert (Role(1, "elec", 2), "voltage") in config.filled["1.meter2"]
     assert (Role(0, "computerStatus", 1), "dataDiskUsage") in config.filled["computer 1"]
-    assert config.cloud.auth == "123456"
-    assert "123456" not in repr(config)
+    assert config.cloud.auth == "replace-me"
+    assert "replace-me" not in repr(config)
 
 
 def test_traps_are_listened_for_where_the_file_says_and_not_otherwise(tmp_path):
@@ -105,8 +105,8 @@ def test_the_sample_shows_every_key():
         ("point: do0", "point: do00", "do00, pulse_s: 3}", "has no output do00; did you mean do0?"),
         ("device: io, point: do0", "device: oi, point: do0", "oi, point: do0, pu", "there is no device oi"),
         ("unlock: front-lock", "unlock: front-lok", "front-lok}", "did you mean front-lock?"),
-        ('auth: "123456"', "auth_file: /no/such/file", "/no/such/file}", "cannot read the file /no/such/file"),
-        ('auth: "123456"', "interval_s: 600", 'cloud: {server: "h', "auth or auth_file is required"),
+        ('auth: "replace-me"', "auth_file: /no/such/file", "/no/such/file}", "cannot read the file /no/such/file"),
+        ('auth: "replace-me"', "interval_s: 600", 'cloud: {server: "h', "auth or auth_file is required"),
         ("source: local", "source: snmp, bus: line", "line, data_disk: /", "valid is a bus of type snmp: the file"),
         ("host: 10.0.0.2}", "host: 10.0.0.2}\n  i: {type: modbus-tcp, host: 10.0.0.2, port: 502}", "502}", "used by"),
         ("  - id: 1\n", "  - {id: 1}\n  - id: 1\n", "1", "given twice"),
@@ -117,9 +117,10 @@ def test_the_sample_shows_every_key():
         ("cabinets:", "traps: {listen: any}\ncabinets:", "any}", "address:port"),
         ("cabinets:", "traps: {lisden: a:1}\ncabinets:", "lisden", "did you mean listen?"),
         ("cabinets:", "cabinets: []\ncabinets:", "cabinets", "the key cabinets is given twice (first in line 8)"),
-        ('auth: "123456"}', 'auth: "123456", auth: "2"}', 'auth: "2"', "the key auth is given twice (first in line 2)"),
+        ('auth: "replace-me"}', 'auth: "replace-me", auth: "2"}', 'auth: "2"',
+         "the key auth is given twice (first in line 2)"),
         # the text is no YAML
-        ('"123456"}', '"123456}', '"123456}', "a quote in this line is not closed"),
+        ('"replace-me"}', '"replace-me}', '"replace-me}', "a quote in this line is not closed"),
         ('monitor.do"', "monitor.do", '"http', "a quote in this line is not closed"),
         ("/dev/ttyS1, baudrate: 9600}", "/dev/ttyS1", "{type: serial", "the closing } is missing, or a comma"),
         ("        bus: io\n", "        bus:io\n", "bus:io", "a colon is missing here, or the blank after it"),
@@ -133,7 +134,7 @@ def test_the_sample_shows_every_key():
         ("        bus: io\n", '        bus: "io" b\n', "b", "something follows a closing quote"),
         ("        bus: io\n", "        - bus: io\n", "- bus", "a key is wanted here"),
         ("type: serial, ", "type:serial, ", "type:serial", "'type: …'"),
-        ('auth: "123456"', "auth: “123456”", "“123456”", "full-width quotes around the value"),
+        ('auth: "replace-me"', "auth: “replace-me”", "“replace-me”", "full-width quotes around the value"),
         ("type: serial, ", "type：serial, ", "type：serial", "'type: …'"),
         # out of range, or not what it looks like
         ("10.0.0.1/m", "10.0.0.1:99999/m", '"http://10.0.0.1:99999', "port 99999 must be from 1 to 65535"),
@@ -159,7 +160,7 @@ def test_the_sample_shows_every_key():
         # nothing after the colon
         ("cabinets:", "control:\n  allow:\ncabinets:", "allow:", "control.allow is empty"),
         ("      front-lock: {device: io, point: do0, pulse_s: 3}\n", "", "outputs:", "cabinet 1, outputs is empty"),
-        ('auth: "123456"', "auth: ", "auth: }", "cloud.auth is empty"),
+        ('auth: "replace-me"', "auth: ", "auth: }", "cloud.auth is empty"),
         # what does not go together
         ("pulse_s: 3}", "pulse_s: 3}\n      x: {device: io, point: do0}", "do0}", "do0 of io is output front-lock"),
         ("point: di1,", "point: di0,", "smokeS", "di0 is mapped to doors.frontDoorClosed already"),
@@ -211,7 +212,7 @@ SNMP = "  pc: {type: snmp, host: 10.0.0.3, community: public}\n"
     ("old", "new", "at", "said"),
     [
         ("", "", "G000211001002110010}", "is the sample's gantry id"),
-        ("", "", '"123456"', "auth is still the sample's code"),
+        ("", "", '"replace-me"', "auth is still the sample's code"),
         ("", "", '"http://10', "http is not encrypted"),
         ("monitor: true, ", "", "computers:", "no computer has monitor: true"),
         ("cabinets:", "  - {id: 2, monitor: true, source: local, nic: lo}\ncabinets:", "true, source: local, nic",
@@ -244,7 +245,7 @@ def test_check_prints_the_warnings_after_good_and_is_content(tmp_path, capsys, m
     lines = capsys.readouterr().out.split("\n")
     assert lines[1] == header
     assert [line.split(":")[1:3] for line in lines[2:5]] == [["1", "14"], ["2", "17"], ["2", "53"]]
-    assert "123456" not in "".join(lines)
+    assert "replace-me" not in "".join(lines)
 
 
 def test_a_trial_against_this_pc_is_not_told_to_edit_the_sample(tmp_path):
@@ -254,7 +255,7 @@ def test_a_trial_against_this_pc_is_not_told_to_edit_the_sample(tmp_path):
 
 def test_no_secret_is_repeated_by_what_cannot_be_parsed(tmp_path):
     for slip in ('"s3cret" x', "*s3cret", "&s3cret", '"s3cret', "s3cret: a", '"s3cret", auth: "s3cret2"'):
-        told = faults_of(tmp_path, GOOD.replace('"123456"', slip))
+        told = faults_of(tmp_path, GOOD.replace('"replace-me"', slip))
         assert "s3cret" not in "".join(told), told
 
 
@@ -273,13 +274,13 @@ def test_a_fault_in_a_bus_is_not_told_again_by_everything_on_it(tmp_path):
 
 
 def test_a_secret_is_never_shown(tmp_path):
-    told = faults_of(tmp_path, GOOD.replace('auth: "123456"', f'auth: "{"s3cret" * 30}"'))
+    told = faults_of(tmp_path, GOOD.replace('auth: "replace-me"', f'auth: "{"s3cret" * 30}"'))
     assert "s3cret" not in "".join(told)
 
 
 def test_a_secret_may_stand_in_a_file_of_its_own(tmp_path):
     (tmp_path / "auth").write_text("abc\n")
-    config = read_config(write(tmp_path, GOOD.replace('auth: "123456"', f"auth_file: {tmp_path}/auth")))
+    config = read_config(write(tmp_path, GOOD.replace('auth: "replace-me"', f"auth_file: {tmp_path}/auth")))
     assert config.cloud.auth == "abc"
 
 
@@ -295,7 +296,8 @@ def test_a_file_that_is_not_there_is_a_fault_not_a_traceback(tmp_path):
 
 def test_the_json_schema_knows_every_section():
     assert set(json_schema()["properties"]) == {
-        "gantry", "cloud", "control", "storage", "polling", "events", "traps", "buses", "computers", "cabinets"
+        "gantry", "lab", "cloud", "control", "storage", "polling", "events", "traps", "buses", "computers", "cabinets",
+        "relays", "power_modes", "interlocks", "access", "media",
     }  # fmt: skip
 
 
@@ -313,9 +315,9 @@ SWELLING = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n
         GOOD.replace("unit: 3", "unit: !!int abc"),
         GOOD.replace("monitor: true", "monitor: !!bool maybe"),
         GOOD.replace("/dev/ttyS1", "2020-99-99"),
-        GOOD.replace('auth: "123456"', 'auth_file: "a\\0b"'),
-        GOOD.replace('auth: "123456"', "auth_file: /dev/zero"),
-        GOOD.replace('auth: "123456"', 'auth: "12\\n34"'),
+        GOOD.replace('auth: "replace-me"', 'auth_file: "a\\0b"'),
+        GOOD.replace('auth: "replace-me"', "auth_file: /dev/zero"),
+        GOOD.replace('auth: "replace-me"', 'auth: "12\\n34"'),
         GOOD.replace("http://10.0.0.1", "http://me:secret@10.0.0.1"),
         GOOD + 'storage: {path: "/a\\0b"}\n',
         "x" * 2_000_000,
@@ -328,5 +330,5 @@ def test_what_is_meant_to_break_the_reader_is_a_fault(tmp_path, text):
 
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "auth")
-    told = faults_of(tmp_path, GOOD.replace('auth: "123456"', f"auth_file: {tmp_path}/auth"))
+    told = faults_of(tmp_path, GOOD.replace('auth: "replace-me"', f"auth_file: {tmp_path}/auth"))
     assert "no regular file" in told[0]

@@ -1,6 +1,6 @@
 """How often an address may ask (D5), in stepped time."""
 
-from gantry_agent.cloud.rates import ADDRESSES, Rates
+from gantry_agent.cloud.rates import ADDRESSES, Rates, asker_at
 
 
 def test_a_minute_s_worth_passes_at_once_and_then_one_each_share_of_a_minute():
@@ -68,6 +68,11 @@ def test_a_clock_that_stands_still_or_runs_back_gives_nothing_away():
     rates = Rates(1)
     assert rates.admit("a", 10.0) == "admitted"
     assert rates.admit("a", 5.0) == "refused first"
+
+
+def test_whoever_has_a_network_of_ipv6_addresses_is_one_asker():
+    assert asker_at("fe80::1:2%eth0") == asker_at("fe80::ffff:3") != asker_at("fe80:0:0:1::1")
+    assert [asker_at(one) for one in ("10.0.0.5", "10.0.0.6", "")] == ["10.0.0.5", "10.0.0.6", ""]
 
 
 def test_only_so_many_addresses_are_remembered():

@@ -146,6 +146,9 @@ def the_device(it: Profile) -> tuple[Device, dict[str, tuple[str, ...]], list[st
     if mapping:
         mapping[Role(1, "waterloggingSensor"), "isWarning"] = ("di0", True)
         mapping[Role(1, "smokeSensor"), "isWarning"] = ("di1", False)
+    doors = (key for key in it.points if key == "unlocked" or key.endswith("_open"))
+    for key, side in zip(doors, ("front", "back"), strict=False):
+        mapping[Role(1, "doors"), f"{side}DoorClosed"] = (key, True)
     rows = dict.fromkeys(it.tables, ("1", "2"))
     device = rig.device(it, mapping=mapping)
     return device, rows, [key for block in plan.blocks(it, device, rows) for key in block.keys]

@@ -2,10 +2,12 @@
 
 import struct
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 
 from hwsim.devices import PRODUCTS, spoken
+from hwsim.devices.access import AccessProduct, Panel
 from hwsim.devices.image import Effect, Illegal, Image, ModbusProduct, Seen, take
 from hwsim.devices.oids import ABSENT, Cell, Declined, SnmpProduct
 from hwsim.plant import step
@@ -132,7 +134,7 @@ def test_envicool_takes_the_switch_and_the_block_of_set_points() -> None:
     assert write("envicool-cabinet-ac", seen, 0x0801, 0).orders == (Change("air", (("remote", False),), 1),)
     (order,) = write("envicool-cabinet-ac", seen, 0x0700, 33, 4, 0xFFFB, 3).orders
     assert step(PLANT, 0.001, [order]).air[1].heat_on_c == -5.0
-    for address, value, code in ((0x0801, 2, 3), (0x0500, 1, 2), (0x0700, 200, 3)):
+    for address, value, code in ((0x0801, 2, 3), (0x0500, 1, 2), (0x0700, 200, 3), (0x0700, 33, 2)):
         with pytest.raises(Illegal) as refused:
             write("envicool-cabinet-ac", seen, address, value)
         assert refused.value.code == code
@@ -288,5 +290,8 @@ def test_every_product_shows_something_before_and_after_a_storm() -> None:
                 assert all(bit in (0, 1) for bit in (*shown.coils.values(), *shown.discrete.values()))
             elif isinstance(product, SnmpProduct):
                 assert product.table(seen)
+            elif isinstance(product, AccessProduct):
+                asked = bytes.fromhex("17200000 01000000").ljust(64, b"\0")
+                assert Panel(1).answer(asked, (False,) * 4, (False,) * 4, datetime(2026, 11, 24, 12, 0))
             else:
                 assert all(said for said in spoken.shown(product, seen).values())

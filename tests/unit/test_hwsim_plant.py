@@ -109,6 +109,25 @@ def test_the_ups_carries_its_load_and_its_self_test_passes() -> None:
     assert step(State(), 5, [UpsTesting(10.0), UpsTesting(0.0)]).ups.test_result == "aborted"
 
 
+def test_a_self_test_ends_when_the_mains_fails_or_the_battery_is_low_or_to_be_replaced() -> None:
+    testing = step(State(), 5, [UpsTesting(600.0)])
+    assert testing.ups.tested_ah == pytest.approx((1.0 - testing.ups.charge) * testing.ups.capacity_ah)
+    lost = step(testing, 1, [LOST]).ups
+    assert (lost.source, lost.test_result, lost.testing_s) == ("battery", "aborted", 0.0)
+    low = step(State(), 60, [Change("ups", (("charge", 0.201),)), UpsTesting(600.0)]).ups
+    assert (low.source, low.test_result) == ("line", "warning")
+    old = step(State(), 15, [Change("ups", (("replace", True),)), UpsTesting(10.0)]).ups
+    assert (old.source, old.test_result) == ("line", "failed")
+
+
+def test_an_outage_is_recorded_when_the_mains_is_back() -> None:
+    out = step(State(), 600, [LOST])
+    assert out.dc.battery.results == ()
+    (row,) = step(out, 5, [BACK]).dc.battery.results
+    assert (row.kind, row.end_cause) == (2, 3)
+    assert row.discharged_ah == pytest.approx(12.0 * 600 / 3600, rel=0.01)
+
+
 def test_a_self_test_without_charge_is_aborted() -> None:
     empty = [Change("ups", (("charge", 0.0),)), UpsTesting(10.0)]
     assert step(State(), 5, empty).ups.test_result == "aborted"

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 
 import pytest
@@ -173,3 +174,19 @@ def test_whatever_a_board_holds_it_is_equal_in_the_end_be_the_wire_never_so_bad(
     }
     assert all(one.doors == b"\1\0\0\0" for one in wire.panel.cards)
     assert abs(wire.panel.clock_off) <= timedelta(seconds=controllers.CLOCK_OFF_S)
+
+
+async def test_a_board_that_shows_one_card_at_every_place_is_told_to_be_unequal_and_not_read_for_ever():
+    panel = Panel(SERIAL)
+    put(panel, 1)
+    put(panel, 2)
+    wire = Wire(panel)
+
+    async def stuck(request: AskController) -> Reply:
+        at = request.function == uhppote.GET_CARD_AT
+        return await wire.ask(replace(request, data=uhppote.number(1)) if at else request)
+
+    one = Board(DoorController("1.access", SERIAL, frozenset({1})), 1, stuck, lambda: NOW)
+    async with kept(one), asyncio.timeout(10):
+        assert not await one.settled(one.want(listed(1)))
+    assert "instead of" in one.told

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gantry_agent.field import codec, plan, profile
+from gantry_agent.field import codec, plan, plan_writes, profile
 from gantry_agent.field.product import Profile
 from gantry_agent.model import Role
 from tests import profile_rig as rig
@@ -302,32 +302,32 @@ def test_a_get_and_a_host_read_are_halved_too() -> None:
 def test_an_order_goes_by_the_number_the_site_gave(tmp_path: Path) -> None:
     it = rig.load("envicool-cabinet-ac")
     device = rig.device(it, roles={"airConditioners": [2]})
-    write = plan.write(it, device, "airConditioners[2].airOperate", 2)
+    write = plan_writes.write(it, device, "airConditioners[2].airOperate", 2)
     assert write.requests == (plan.WriteRegisters(1, 16, 0x0801, (0,)),)
-    with pytest.raises(plan.UnknownWrite, match=r"cannot write airConditioners\.airOperate"):
-        plan.write(it, device, "airConditioners.airOperate", 1)
-    with pytest.raises(plan.UnknownWrite, match=r"cannot write 3 to .*\[1, 2\] are valid"):
-        plan.write(it, device, "airConditioners[2].airOperate", 3)
+    with pytest.raises(plan_writes.UnknownWrite, match=r"cannot write airConditioners\.airOperate"):
+        plan_writes.write(it, device, "airConditioners.airOperate", 1)
+    with pytest.raises(plan_writes.UnknownWrite, match=r"cannot write 3 to .*\[1, 2\] are valid"):
+        plan_writes.write(it, device, "airConditioners[2].airOperate", 3)
 
 
 def test_a_point_that_is_not_an_output_is_not_written() -> None:
     it = rig.load("moxa-iologik-e1212")
-    with pytest.raises(plan.UnknownWrite, match="cannot write di0"):
-        plan.write(it, rig.device(it), "di0", 1)
+    with pytest.raises(plan_writes.UnknownWrite, match="cannot write di0"):
+        plan_writes.write(it, rig.device(it), "di0", 1)
 
 
-def test_an_order_without_read_back_is_done_when_written(tmp_path: Path) -> None:
+def test_an_order_that_nothing_can_confirm_must_say_so(tmp_path: Path) -> None:
     it = product(
         tmp_path,
         """
 protocol: modbus
 members: {airConditioners: 1}
 writes:
-  airConditioners.airOperate: {write: holding 8}
+  airConditioners.airOperate: {write: holding 8, momentary: true}
 """,
     )
-    write = plan.write(it, rig.device(it), "airConditioners.airOperate", 1)
-    assert write == plan.Write((plan.WriteRegisters(1, 6, 8, (1,)),), None)
+    write = plan_writes.write(it, rig.device(it), "airConditioners.airOperate", 1)
+    assert write == plan_writes.Write((plan.WriteRegisters(1, 6, 8, (1,)),))
 
 
 def test_snmp_orders_are_sets_and_a_translated_read_back(tmp_path: Path) -> None:
@@ -343,7 +343,7 @@ writes:
     {oid: 1.3.8.0, kind: unsigned, map: {1: 112, 2: 113}, confirm: {point: running, within_s: 5, expect: {1: 1, 2: 0}}}
 """,
     )
-    write = plan.write(it, rig.device(it), "airConditioners.airOperate", 2)
+    write = plan_writes.write(it, rig.device(it), "airConditioners.airOperate", 2)
     assert write.requests == (plan.SetOid("1.3.8.0", "unsigned", 113),)
     assert write.confirm
     assert (write.confirm.expected, write.confirm.within_s) == (0, 5)

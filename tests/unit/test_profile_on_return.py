@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gantry_agent.faults import ConfigFault
-from gantry_agent.field import plan, profile
+from gantry_agent.field import plan_writes, profile
 from gantry_agent.field.request import SetOid, WriteBit, WriteRegisters
 from gantry_agent.model import Device
 
@@ -58,16 +58,16 @@ def test_settings_become_writes_in_their_order(tmp_path: Path) -> None:
         "  - {write: holding 0x30, function: 16, as: s32, value: -2}\n"
     )
     it = check(tmp_path, text)
-    assert plan.settings(it, device(mode=2)) == (
+    assert plan_writes.settings(it, device(mode=2)) == (
         WriteBit(7, 4, True),
         WriteRegisters(7, 6, 0x20, (2,)),
         WriteRegisters(7, 16, 0x30, (0xFFFF, 0xFFFE)),
     )
-    assert plan.settings(check(tmp_path, GOOD), device()) == ()
+    assert plan_writes.settings(check(tmp_path, GOOD), device()) == ()
 
 
 def test_settings_of_snmp_devices_are_sets(tmp_path: Path) -> None:
-    assert plan.settings(check(tmp_path, SNMP), device()) == (SetOid("1.3.6.1.4.1.9.0", "integer", -3),)
+    assert plan_writes.settings(check(tmp_path, SNMP), device()) == (SetOid("1.3.6.1.4.1.9.0", "integer", -3),)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from gantry_agent.config import read_config
 from gantry_agent.faults import ConfigFault
-from gantry_agent.field import codec, plan, profile
+from gantry_agent.field import codec, plan, plan_writes, profile
 from gantry_agent.field.request import AskText, AskYdt
 from gantry_agent.model import BadReply, Quality
 from tests import profile_rig as rig
@@ -111,12 +111,12 @@ def test_an_answer_of_which_one_part_is_broken_is_not_used_at_all(tmp_path: Path
 def test_a_point_is_written_by_the_command_for_its_value_and_read_back(tmp_path: Path) -> None:
     it = check(tmp_path, UPS)
     device = rig.device(it)
-    write = plan.write(it, device, "test", 1)
+    write = plan_writes.write(it, device, "test", 1)
     assert write.requests == (AskText(1, "T", answered=False),)
     assert write.confirm is not None
     assert codec.decode(write.confirm.block, STATUS, it, device) == {"test": 1}
-    with pytest.raises(plan.UnknownWrite):
-        plan.write(it, device, "test", 2)
+    with pytest.raises(plan_writes.UnknownWrite):
+        plan_writes.write(it, device, "test", 2)
 
 
 def test_rows_are_counted_in_the_answer_and_values_found_by_their_path(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_rows_are_counted_in_the_answer_and_values_found_by_their_path(tmp_path:
 
 def test_a_row_is_written_by_its_number(tmp_path: Path) -> None:
     it = check(tmp_path, PSU)
-    write = plan.write(it, rig.device(it, unit=9, roles={"rectifier": [1, 2]}), "rectifier[2].on", 0)
+    write = plan_writes.write(it, rig.device(it, unit=9, roles={"rectifier": [1, 2]}), "rectifier[2].on", 0)
     assert write.requests == (AskYdt(9, 0x20, 0x41, 0x45, b"\x2f\x02"),)
     assert write.confirm is not None
     assert (write.confirm.point, write.confirm.expected) == ("rectifier[2].on", 0)
@@ -201,7 +201,7 @@ def test_what_is_wrong_in_a_ydt1363_profile_is_said(tmp_path: Path, old: str, ne
 
 SITE = """\
 gantry: {id: G000211001002110010}
-cloud: {server: "http://10.0.0.1/monitor.do", auth: "123456"}
+cloud: {server: "http://10.0.0.1/monitor.do", auth: "roadside-7"}
 buses:
   line: {type: serial, port: /dev/ttyS1, baudrate: 9600}
   io: {type: modbus-tcp, host: 10.0.0.2}
@@ -238,4 +238,49 @@ def test_devices_of_all_three_framings_may_share_a_line(tmp_path: Path) -> None:
 )
 def test_what_cannot_share_a_line_is_said(tmp_path: Path, old: str, new: str, said: str) -> None:
     found = site_faults(tmp_path, SITE.replace(old, new))
+    assert any(said in one for one in found), found
+
+
+PSU_LINE = "psu: {profile: ydt1363-psu, bus: line, unit: 1, ids: {ups: [1]}}"
+METERS = SITE.replace(
+    PSU_LINE, "one: {profile: dlt645-meter, bus: line, unit: 1, parameters: {address: FIRST}}"
+).replace("probe: {profile: xy-md02,", "two: {profile: dlt645-meter, parameters: {address: SECOND},")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        ('"129078563412"', "34563412", ""),  # without quotes the first zeros are lost, and given back
+        ('"12907856341X"', '"000034563412"', "address cannot be 12907856341X: a meter's number has 12 digits"),
+        ("1234567890123", '"000034563412"', "address cannot be 1234567890123"),
+        ("AAAAAAAAAAAA", '"000034563412"', "address is missing: meter 1.two is on line too"),
+        ("34563412", '"000034563412"', "address 000034563412 is 1.one already"),
+    ],
+)
+def test_the_meters_of_a_line_have_numbers_of_their_own(tmp_path: Path, first: str, second: str, said: str) -> None:
+    found = site_faults(tmp_path, METERS.replace("FIRST", first).replace("SECOND", second))
+    assert any(said in one for one in found) if said else found == [], found
+
+
+METER = """\
+protocol: dlt645
+members: {elec: 1}
+parameters: {address: {default: AAAAAAAAAAAA}}
+points:
+  elec.voltage: {read: item 02010100, scale: 0.1, unit: V}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("item 02010100", "item 2010100", "write 'item' and the eight digits of the item, like item 02010100"),
+        ("item 02010100", "holding 1", "write 'item' and the eight digits"),
+        ("parameters: {address: {default: AAAAAAAAAAAA}}", "parameters: {}", "without a parameter address"),
+        ("item 02010100", "item 02010100, as: u16", "cannot be 'u16'"),
+    ],
+)
+def test_what_is_wrong_in_a_dlt645_profile_is_said(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert check(tmp_path, METER).protocol == "dlt645"
+    found = faults(tmp_path, METER.replace(old, new))
     assert any(said in one for one in found), found

@@ -31,7 +31,8 @@ class Link(Protocol):
     def held_s(self, request: Request | None = None) -> float:
         """Tell how long the medium is not ready for this question, or for any: a pause to be kept, answers still owed.
 
-        `transact` waits for it too, but then the caller has chosen its question, and nobody can go before it.
+        Another question may be ready sooner, one for the same points too when its answer looks otherwise. Whoever asks
+        for a question is taken to wait with it. `transact` waits too, but then nobody can go before it.
         """
 
     async def transact(self, request: Request, timing: Timing) -> Reply:
@@ -62,6 +63,12 @@ def _open_snmp(bus: Bus) -> Link:
     return open_agent(bus)
 
 
+def _open_uhppote(bus: Bus) -> Link:
+    from gantry_agent.field.bus.uhppote import Controllers
+
+    return Controllers(bus)
+
+
 def _open_host(bus: Bus) -> Link:
     from gantry_agent.field.bus.host import Host
 
@@ -74,6 +81,7 @@ KINDS: Mapping[str, Callable[[Bus], Link]] = {
     "serial-tcp": _open_line,
     "modbus-tcp": _open_modbus_tcp,
     "snmp": _open_snmp,
+    "uhppote": _open_uhppote,
     "host": _open_host,
 }
 

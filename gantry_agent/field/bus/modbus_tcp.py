@@ -30,6 +30,7 @@ class ModbusTcp:
         self._turn = asyncio.Lock()
         self._journal = Journal()
         self._backoff = Backoff()
+        self._down_why = ""  # why there is no connection, for those who ask during the back-off
         self._stream: Stream | None = None
         self._received = bytearray()
         self._transaction = 0
@@ -81,10 +82,13 @@ class ModbusTcp:
         if self._closed.is_set():
             raise NoReply(f"cannot ask {self._where}: bus closed")
         if (wait_s := self._backoff.remaining_s(loop.time())) > 0:
-            raise BusDown(f"cannot reach {self._where}: connection is down, next attempt in {wait_s:.1f} s")
+            why = f" ({self._down_why})" if self._down_why else ""
+            raise BusDown(f"cannot reach {self._where}: connection is down{why}, next attempt in {wait_s:.1f} s")
+        self._down_why = ""
         try:
             stream = await connect(self._host, self._port, self._on_bytes, self._on_lost)
-        except NoReply:
+        except NoReply as error:
+            self._down_why = str(error)
             self._backoff.failed(loop.time())
             raise
         if self._closed.is_set():
@@ -162,6 +166,7 @@ class ModbusTcp:
         waiter.set_result(frame)
 
     def _on_lost(self, why: str) -> None:
+        self._down_why = why
         self._journal.lost(asyncio.get_running_loop().time())
         self._drop()
         self._fail(why)

@@ -80,6 +80,7 @@ class Line:
         self._turn = asyncio.Lock()
         self._journal = Journal()
         self._backoff = Backoff()
+        self._down_why = ""  # why the port is not open, for those who ask during the back-off
         self._wire: Wire | None = None
         self._received = b""
         self._heard_at = 0.0  # when the line was last busy
@@ -154,13 +155,16 @@ class Line:
         if self._closed.is_set():
             raise NoReply(f"cannot ask on {self._where}: bus closed")
         if (wait_s := self._backoff.remaining_s(loop.time())) > 0:
-            raise BusDown(f"cannot ask on {self._where}: port is down, next attempt in {wait_s:.1f} s")
+            why = f" ({self._down_why})" if self._down_why else ""
+            raise BusDown(f"cannot ask on {self._where}: port is down{why}, next attempt in {wait_s:.1f} s")
         if self._wire is not None:
             await self._wire.close()  # never two openings of one port
             self._wire = None
+        self._down_why = ""
         try:
             wire = await self._open()
-        except NoReply:
+        except NoReply as error:
+            self._down_why = str(error)
             self._backoff.failed(loop.time())
             raise
         if self._closed.is_set():
@@ -178,6 +182,7 @@ class Line:
         return await connect(text_setting(settings, "host"), port, self._on_bytes, self._on_lost)
 
     def _on_lost(self, why: str) -> None:
+        self._down_why = why
         self._journal.lost(asyncio.get_running_loop().time())
         self._backoff.failed(asyncio.get_running_loop().time())
         self._fail(why)

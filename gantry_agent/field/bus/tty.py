@@ -5,6 +5,7 @@ a thread, opening with a timeout. The port is locked against a second opener. It
 """
 
 import asyncio
+import errno
 import os
 import termios
 from collections.abc import Callable, Mapping
@@ -103,7 +104,7 @@ async def open_tty(
         opening.add_done_callback(_abandon)
         raise
     except (OSError, termios.error, ValueError) as error:  # ValueError: settings the driver does not have
-        raise BusDown(f"cannot open {path}: {error}") from error
+        raise BusDown(f"cannot open {path}: {_reason(error)}") from error
     return Tty(port, on_bytes, on_lost)
 
 
@@ -121,6 +122,18 @@ def _open(path: str, settings: Mapping[str, Value | None]) -> serial.Serial:
     with suppress(OSError, ValueError, NotImplementedError):
         port.set_low_latency_mode(True)
     return port
+
+
+def _reason(error: OSError | termios.error | ValueError) -> str:
+    """Say it once: pyserial puts the kernel's whole sentence behind its own."""
+    match getattr(error, "errno", None):
+        case errno.EACCES | errno.EPERM as number:
+            return f"{os.strerror(number)} (is the user in group dialout?)"
+        case errno.EAGAIN | errno.EBUSY:
+            return "another program has it open and locked"
+        case int() as number if number > 0:
+            return os.strerror(number)
+    return str(error)
 
 
 def _shut(port: serial.Serial) -> None:
