@@ -1,8 +1,8 @@
 """The simulator's control: an HTTP API that shows and changes a running simulation. JSON in and out.
 
-GET / (what can be asked), /state, /registers?device=, /faults; POST /plant, /fault, /unplug, /replug, /speed;
-DELETE /fault?device=. A wrong request is answered 400 with a text that lists what is valid. For loopback: there is no
-authentication.
+GET / (what can be asked), /state, /registers?device=, /faults; POST /plant, /fault, /powercycle, /unplug, /replug,
+/speed, /camera; DELETE /fault?device=. A wrong request is answered 400 with a text that lists what is valid. For
+loopback: there is no authentication.
 """
 
 import asyncio
@@ -16,9 +16,11 @@ from aiohttp import web
 from hwsim import wishes
 from hwsim.devices import PRODUCTS, spoken
 from hwsim.devices.oids import SnmpProduct
-from hwsim.devices.spoken import MegatecProduct, YdtProduct
+from hwsim.devices.spoken import LockProduct, MegatecProduct, MeterProduct, YdtProduct
 from hwsim.faults import KINDS
 from hwsim.rack import Rack
+from hwsim.wires import camera
+from hwsim.wires.camera import Cameras
 from hwsim.wires.listener import WireFault
 from hwsim.world import World
 
@@ -28,22 +30,26 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Control:
     """The handlers, over one world and its rack."""
 
-    def __init__(self, world: World, rack: Rack) -> None:
+    def __init__(self, world: World, rack: Rack, cameras: Cameras) -> None:
         self._world = world
         self._rack = rack
+        self._cameras = cameras
 
     def application(self) -> web.Application:
         app = web.Application(middlewares=[_complain], client_max_size=64 * 1024)
         app.router.add_get("/", self.words)
         app.router.add_get("/state", self.state)
         app.router.add_get("/registers", self.registers)
+        app.router.add_get("/cards", self.cards)
         app.router.add_get("/faults", self.faults)
         app.router.add_post("/plant", self.plant)
         app.router.add_post("/fault", self.fault)
         app.router.add_delete("/fault", self.heal)
+        app.router.add_post("/powercycle", self.power_cycle)
         app.router.add_post("/unplug", self.unplug)
         app.router.add_post("/replug", self.replug)
         app.router.add_post("/speed", self.speed)
+        app.router.add_post("/camera", self.camera)
         return app
 
     async def words(self, request: web.Request) -> web.Response:
@@ -53,11 +59,13 @@ class Control:
         return web.json_response(
             {
                 "routes": [route for route in routes if not route.startswith("HEAD")],
-                "plant": sorted(wishes.PLANT),
+                "plant": sorted([wishes.CARD, *wishes.PLANT]),
                 "computer": list(wishes.HOST),
                 "faults": dict(KINDS),
                 "devices": devices,
                 "wires": list(self._rack.wires),
+                "cameras": {name: self._cameras.describe(name) for name in self._cameras.specs},
+                "camera faults": dict(camera.KINDS),
             }
         )
 
@@ -98,11 +106,21 @@ class Control:
             product: SnmpProduct = self._world.snmp(spec)
             cells = product.table(seen).items()
             return web.json_response({oid: {"type": cell.kind, "value": _plain(cell.value)} for oid, cell in cells})
-        if isinstance(talker := PRODUCTS[spec.profile], MegatecProduct | YdtProduct):
+        if isinstance(talker := PRODUCTS[spec.profile], MegatecProduct | YdtProduct | LockProduct | MeterProduct):
             return web.json_response(spoken.shown(talker, seen))
+        if spec.key in self._world.panels:
+            raise wishes.WishFault(f"cannot show registers of {spec.key}: it has none, see /cards")
         image = self._world.modbus(spec).image(seen)
         tables = {"coils": image.coils, "discrete": image.discrete, "holding": image.holding, "input": image.input}
         return web.json_response({name: {str(k): v for k, v in table.items()} for name, table in tables.items()})
+
+    async def cards(self, request: web.Request) -> web.Response:
+        """The cards that a door controller holds: number, last day and doors."""
+        key = wishes.device(self._world, request.query.get("device"))
+        panel = self._world.panels.get(key)
+        if panel is None:
+            raise wishes.WishFault(f"cannot list cards of {key}: it keeps none; valid: {', '.join(self._world.panels)}")
+        return web.json_response({str(one.number): [one.last.hex(), list(one.doors)] for one in panel.cards})
 
     async def faults(self, _request: web.Request) -> web.Response:
         found = {key: self._world.faults.of(key) for key in self._world.site.devices}
@@ -122,6 +140,13 @@ class Control:
         healed = [key for key in keys or self._world.site.devices if self._world.faults.heal(key)]
         return web.json_response({"healed": healed})
 
+    async def power_cycle(self, request: web.Request) -> web.Response:
+        """A device loses its own power for a moment."""
+        body = await _body(request)
+        key = wishes.device(self._world, body.get("device") if isinstance(body, dict) else None)
+        self._world.power_cycle(key)
+        return web.json_response(self._device(key))
+
     async def unplug(self, request: web.Request) -> web.Response:
         return await self._with_wire(request, self._rack.unplug)
 
@@ -138,6 +163,13 @@ class Control:
         except WireFault as fault:
             raise wishes.WishFault(str(fault)) from fault
         return web.json_response(self._state()["wires"])
+
+    async def camera(self, request: web.Request) -> web.Response:
+        """How a camera behaves: `{"camera": "1 front", "kind": "hang"}`, kind null: well."""
+        try:
+            return web.json_response(self._cameras.behave(await _body(request)))
+        except ValueError as error:
+            raise wishes.WishFault(str(error)) from error
 
     async def speed(self, request: web.Request) -> web.Response:
         body = await _body(request)

@@ -13,9 +13,10 @@ from hwsim.wires.modbus_tcp import ModbusTcpWire
 from hwsim.wires.serial import SerialWire
 from hwsim.wires.serial_tcp import SerialTcpWire
 from hwsim.wires.snmp import SnmpWire
+from hwsim.wires.uhppote import UhppoteWire
 from hwsim.world import World
 
-PORTS = MappingProxyType({"serial-tcp": 4001, "modbus-tcp": 502, "snmp": 161})
+PORTS = MappingProxyType({"serial-tcp": 4001, "modbus-tcp": 502, "snmp": 161, "uhppote": 60000})
 
 
 class Pluggable(Protocol):
@@ -93,6 +94,8 @@ class Rack:
         settings, specs = wire.settings, self._specs[wire.name]
         if wire.kind == "snmp":
             return SnmpWire(wire.name, settings, self._world, specs, self._traps_to)
+        if wire.kind == "uhppote":
+            return UhppoteWire(*_address(wire), self._world, specs)
         units = _by_unit(wire.name, specs)
         if wire.kind == "modbus-tcp":
             return ModbusTcpWire(*_address(wire), self._world, units)

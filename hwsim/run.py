@@ -13,6 +13,7 @@ from pathlib import Path
 
 from hwsim import control, scene, site, wishes
 from hwsim.rack import Rack
+from hwsim.wires.camera import Cameras
 from hwsim.wires.listener import WireFault
 from hwsim.world import TICK_S, World
 
@@ -65,11 +66,14 @@ async def _run(args: argparse.Namespace, host: str, port: int, played: scene.Sce
     world = World(site.load(args.site), asyncio.get_running_loop().time, args.speed)
     traps_to = _address(args.traps) if args.traps else world.site.traps_to
     cues = _prepare(world, played)
-    async with Rack(world, fast_lines=args.fast_lines, traps_to=traps_to) as rack:
-        runner, url = await control.serve(control.Control(world, rack), host, port)
+    rack = Rack(world, fast_lines=args.fast_lines, traps_to=traps_to)
+    async with rack, Cameras(world.site.cameras) as cameras:
+        runner, url = await control.serve(control.Control(world, rack, cameras), host, port)
         try:
             for name in rack.wires:
                 _say(f"hwsim wire {rack.describe(name)}")
+            for name in cameras.specs:
+                _say(f"hwsim camera {name}: {cameras.describe(name)}")
             if played:
                 _say(f"hwsim scene {played.name}: {played.title}")
             _say(f"hwsim api {url}")

@@ -14,11 +14,12 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
 from hwsim.devices import INSTANCES, PRODUCTS, THREE_PHASE, Product
+from hwsim.devices.access import AccessProduct
 from hwsim.devices.image import ModbusProduct
 from hwsim.devices.oids import SnmpProduct
 from hwsim.plant.state import SIDES, Side
 
-WIRES = ("serial", "serial-tcp", "modbus-tcp", "snmp")
+WIRES = ("serial", "serial-tcp", "modbus-tcp", "snmp", "uhppote")
 LOCAL_PROFILE = "local-host"
 Driven = Side | Literal["siren", "beacon"]
 Drives = dict[str, Driven]
@@ -62,12 +63,13 @@ class DeviceSpec:
 
 @dataclass(frozen=True, slots=True)
 class OutputSpec:
-    """An output channel of a device, and what hangs on it: a lock, siren, beacon, or nothing that is simulated."""
+    """An output channel of a device, and what hangs on it: a lock, siren, beacon, a supply, or nothing simulated."""
 
     device: str
     channel: int
     invert: bool
     drives: Driven | None
+    supply: str = ""  # the name of what it cuts off while it is on
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,26 @@ class CabinetSpec:
     air_conditioners: int
     spds: int
     outputs: tuple[OutputSpec, ...]
+    readers: Mapping[Side, str] = field(hash=False, default_factory=dict)  # the device that reads cards at a door
+    supplies: Mapping[str, tuple[int, ...]] = field(
+        hash=False, default_factory=dict
+    )  # name → air conditioners it feeds
+
+
+@dataclass(frozen=True, slots=True)
+class CameraSpec:
+    """A camera at a door; its addresses are URLs, empty where it has no such."""
+
+    cabinet: int
+    side: Side
+    snapshot: str = ""
+    stream: str = ""
+    user: str = ""
+    password: str = field(default="", repr=False)
+
+    @property
+    def name(self) -> str:
+        return f"{self.cabinet} {self.side}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +107,8 @@ class SimSite:
     devices: Mapping[str, DeviceSpec] = field(hash=False)
     cabinets: Mapping[int, CabinetSpec] = field(hash=False)
     traps_to: tuple[str, int] | None = None  # where the agent listens for traps
+    cameras: tuple[CameraSpec, ...] = ()
+    timezone: str = "Asia/Shanghai"
 
 
 def load(path: Path) -> SimSite:
@@ -105,9 +129,11 @@ def build(document: Mapping[str, Any]) -> SimSite:
     for cabinet in document.get("cabinets") or ():
         specs = list(_devices(cabinet, wires))
         devices.update({spec.key: spec for spec in specs})
-        cabinets[int(cabinet["id"])] = _cabinet(cabinet, specs)
+        cabinets[int(cabinet["id"])] = _cabinet(cabinet, specs, document)
     devices.update({spec.key: spec for spec in _computers(document, wires)})
-    return SimSite(wires, devices, cabinets, _traps_to(document))
+    cameras = tuple(spec for cabinet in document.get("cabinets") or () for spec in _cameras(cabinet))
+    timezone = str(_mapping(document, "gantry").get("timezone", "Asia/Shanghai"))
+    return SimSite(wires, devices, cabinets, _traps_to(document), cameras, timezone)
 
 
 def _traps_to(document: Mapping[str, Any]) -> tuple[str, int] | None:
@@ -160,6 +186,16 @@ def _devices(cabinet: Mapping[str, Any], wires: Mapping[str, Wire]) -> Iterator[
         )
 
 
+def _cameras(cabinet: Mapping[str, Any]) -> Iterator[CameraSpec]:
+    for side in SIDES:
+        if given := _mapping(cabinet, "cameras").get(side):
+            secret = given.get("password", "")
+            if "password_file" in given:
+                secret = Path(given["password_file"]).read_text(encoding="utf-8").strip()
+            urls = str(given.get("snapshot", "")), str(given.get("stream", ""))
+            yield CameraSpec(int(cabinet["id"]), side, *urls, str(given.get("user", "")), str(secret))
+
+
 def _computers(document: Mapping[str, Any], wires: Mapping[str, Wire]) -> Iterator[DeviceSpec]:
     for k, computer in enumerate(document.get("computers") or ()):
         if computer.get("source") != "snmp":
@@ -181,6 +217,8 @@ def _check(key: str, profile: str, bus: str, wires: Mapping[str, Wire]) -> None:
 
 def _carries(product: Product) -> tuple[str, ...]:
     """The kinds of wire that a product is reached by."""
+    if isinstance(product, AccessProduct):
+        return ("uhppote",)
     if isinstance(product, ModbusProduct):
         return ("serial", "serial-tcp", "modbus-tcp")
     return ("snmp",) if isinstance(product, SnmpProduct) else ("serial", "serial-tcp")
@@ -190,30 +228,58 @@ def _inputs(key: str, wiring: Mapping[str, Any]) -> dict[int, Wired]:
     inputs = {}
     for name, target in wiring.items():
         detailed = target if isinstance(target, Mapping) else {"point": target}
-        match = re.fullmatch(r"di(\d+)", str(detailed.get("point")))
+        match = re.fullmatch(r"di(\d+)|door([1-4])_open", str(detailed.get("point")))
         field_name = re.fullmatch(r"(\w+)(?:\[(\d+)\])?\.(\w+)", name)
         if field_name is None:
             raise SiteFault(f"cannot wire {key}: {name} is not of the form member.field or member[n].field")
         if match:  # a generic point that is no input (an output read back) has nothing wired to it
             signal = f"{field_name[1]}.{field_name[3]}"
-            inputs[int(match[1])] = Wired(signal, int(field_name[2] or 1), bool(detailed.get("invert")))
+            inputs[int(match[1] or match[2])] = Wired(signal, int(field_name[2] or 1), bool(detailed.get("invert")))
     return inputs
 
 
-def _cabinet(cabinet: Mapping[str, Any], specs: list[DeviceSpec]) -> CabinetSpec:
+def _cabinet(cabinet: Mapping[str, Any], specs: list[DeviceSpec], document: Mapping[str, Any]) -> CabinetSpec:
     number = int(cabinet["id"])
     doors = _mapping(cabinet, "doors")
     drives: Drives = {str(doors[side]["unlock"]): side for side in SIDES if (doors.get(side) or {}).get("unlock")}
     for name in ("siren", "beacon"):
         if doors.get(name):
             drives[str(doors[name])] = name
+    supplies = _supplies(cabinet, document, _count(specs, "airConditioners"))
     return CabinetSpec(
         number,
         phases=3 if any(spec.profile in THREE_PHASE for spec in specs) else 1,
         air_conditioners=_count(specs, "airConditioners"),
         spds=_count(specs, "thunderSpd"),
-        outputs=tuple(_output(number, name, out, drives) for name, out in _mapping(cabinet, "outputs").items()),
+        outputs=tuple(
+            _output(number, name, out, drives, name if name in supplies else "")
+            for name, out in _mapping(cabinet, "outputs").items()
+        ),
+        readers={
+            side: f"{number}.{reader.get('device')}"
+            for side in SIDES
+            if (reader := (doors.get(side) or {}).get("reader"))
+        },
+        supplies=supplies,
     )
+
+
+def _supplies(cabinet: Mapping[str, Any], document: Mapping[str, Any], units: int) -> dict[str, tuple[int, ...]]:
+    """The outputs that relays and power modes name, `router` or `2.router`, and the air conditioners each cuts off.
+
+    Mode 1 is that of the air conditioners (§3.2.2): one output cuts all of a cabinet, of several each cuts its own.
+    """
+    modes: Mapping[Any, Any] = _mapping(document, "power_modes")
+    named = [str(relay["output"]) for relay in document.get("relays") or () if relay.get("output")]
+    named += [str(name) for names in modes.values() for name in names]
+    mine = [name for name in _mapping(cabinet, "outputs") if {name, f"{cabinet['id']}.{name}"} & set(named)]
+    first = {str(name).rpartition(".")[2] for name in modes.get(1) or ()}
+    cooling = [name for name in mine if name in first]
+    all_units = tuple(range(units))
+    return {
+        name: () if name not in cooling else all_units if len(cooling) == 1 else all_units[cooling.index(name) :][:1]
+        for name in mine
+    }
 
 
 def _count(specs: list[DeviceSpec], member: str) -> int:
@@ -223,9 +289,9 @@ def _count(specs: list[DeviceSpec], member: str) -> int:
     return max([*as_devices, *as_contacts, 0])
 
 
-def _output(cabinet: int, name: str, output: Mapping[str, Any], drives: Drives) -> OutputSpec:
-    match = re.fullmatch(r"(?:do|relay)(\d+)", str(output.get("point")))
+def _output(cabinet: int, name: str, output: Mapping[str, Any], drives: Drives, supply: str) -> OutputSpec:
+    match = re.fullmatch(r"(?:do|relay|door)(\d+)|unlocked", str(output.get("point")))
     if match is None:
         raise SiteFault(f"cannot wire output {name} of cabinet {cabinet}: point must be do0, do1, …")
     device, invert = f"{cabinet}.{output.get('device')}", bool(output.get("invert"))
-    return OutputSpec(device, int(match[1]), invert, drives.get(name))
+    return OutputSpec(device, int(match[1] or 0), invert, drives.get(name), supply)

@@ -11,9 +11,10 @@ from hwsim.devices import PRODUCTS
 from hwsim.devices.oids import SnmpProduct
 from hwsim.faults import BY_WIRE, Fault
 from hwsim.plant.orders import BatteryTesting, Change, Handle, Order, Strike
-from hwsim.plant.state import SIDES, State
+from hwsim.plant.state import SIDES, Side, State
 from hwsim.world import World
 
+CARD = "card"  # what people do that is no order to the plant
 PHASES = ("L1", "L2", "L3")
 DOOR_WORDS = {"open": "force", "forced": "force", "pull": "pull", "closed": "close", "key": "key"}
 
@@ -172,7 +173,12 @@ PLANT: Mapping[str, Wish] = {
     "aircon": _listed(
         "air",
         "aircon",
-        {"fault": ("fault", None), "on": ("remote", None), "cool_on_c": ("cool_on_c", (0, 60))},
+        {
+            "fault": ("fault", None),
+            "on": ("remote", None),
+            "cool_on_c": ("cool_on_c", (0, 60)),
+            "heat_on_c": ("heat_on_c", (-40, 60)),
+        },
     ),
     "spd": _listed("spd", "spd", {"status": ("healthy", None), "leakage_ma": ("leakage_ma", (0, 50))}),
 }
@@ -196,11 +202,22 @@ def plant(world: World, body: Any) -> None:
     number = body.get("cabinet", min(world.plants, default=0))
     if not isinstance(number, int) or number not in world.plants:
         raise WishFault(f"cannot change cabinet {number!r}; valid: {', '.join(map(str, world.plants))}")
-    unknown = [key for key in body if key != "cabinet" and key not in PLANT]
+    unknown = [key for key in body if key not in {"cabinet", CARD} and key not in PLANT]
     if unknown:
-        raise WishFault(f"cannot change {unknown[0]}; valid: cabinet, computer, {', '.join(sorted(PLANT))}")
+        raise WishFault(f"cannot change {unknown[0]}; valid: cabinet, computer, {', '.join(sorted([CARD, *PLANT]))}")
     orders = [order for key, value in body.items() if key in PLANT for order in PLANT[key](world.plants[number], value)]
     world.command(number, orders)
+    if CARD in body:
+        _card(world, number, body[CARD])
+
+
+def _card(world: World, cabinet: int, value: Any) -> None:
+    """Somebody shows a card at a door: `{"side": "front", "number": 12345678}`."""
+    wish = _parts(CARD, value, ("side", "number"))
+    side: Side = "back" if _one_of("card.side", wish.get("side"), SIDES) == "back" else "front"
+    number = int(_number("card.number", wish.get("number"), 1, 0xFFFFFFFE))
+    if not world.show(cabinet, side, number):
+        raise WishFault(f"cannot show a card at the {side} door of cabinet {cabinet}: nothing there reads cards")
 
 
 def _computer(world: World, body: Mapping[str, Any]) -> None:

@@ -7,16 +7,19 @@ scenes hand it orders. It knows neither frames nor sockets.
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from hwsim.devices import PRODUCTS
+from hwsim.devices import PRODUCTS, READERS
+from hwsim.devices.access import AccessProduct, Panel
 from hwsim.devices.image import Effect, ModbusProduct, Seen
 from hwsim.devices.oids import SnmpProduct
-from hwsim.faults import Ward
+from hwsim.faults import Fault, Ward
 from hwsim.plant import step
 from hwsim.plant.host import Host, step_host
-from hwsim.plant.orders import Change, Energise, Order, obey
-from hwsim.plant.state import AirConditioner, Mains, Spd, State
+from hwsim.plant.orders import Change, Cut, Energise, Order, obey
+from hwsim.plant.state import AirConditioner, Mains, Side, Spd, State, Supply
 from hwsim.signals import level
 from hwsim.site import CabinetSpec, DeviceSpec, SimSite
 
@@ -36,6 +39,12 @@ class World:
         self._plants = {number: _plant(spec) for number, spec in site.cabinets.items()}
         self._hosts = {key: Host() for key, spec in site.devices.items() if spec.cabinet == 0}
         self._memory: dict[str, dict[int, int]] = {key: {} for key in site.devices}
+        self._ends: dict[str, dict[int, tuple[float, int]]] = {key: {} for key in site.devices}  # latch → when, to what
+        self.panels = {
+            key: Panel(int(spec.parameters.get("serial", 0)))
+            for key, spec in site.devices.items()
+            if isinstance(PRODUCTS[spec.profile], AccessProduct)
+        }
         for spec in site.devices.values():  # an inverted output holds its lock open from the start
             self.absorb(spec, Effect())
 
@@ -69,7 +78,27 @@ class World:
         assert isinstance(product, SnmpProduct)
         return product
 
+    def local_now(self) -> datetime:
+        """The time on the clocks of the gantry."""
+        return datetime.now(ZoneInfo(self.site.timezone)).replace(tzinfo=None)
+
     # --- what changes it ---
+
+    def show(self, cabinet: int, side: Side, card: int) -> bool:
+        """Show a card at a door: to the controller that unlocks it, else to its reader; False if there is neither."""
+        for output in self.site.cabinets[cabinet].outputs:
+            panel = self.panels.get(output.device)
+            if panel is not None and output.drives == side:
+                if panel.swipe(card, output.channel, self.local_now()):
+                    later = ((panel.delays[output.channel], output.channel, 0),)
+                    self.absorb(self.site.devices[output.device], Effect(memory={output.channel: 1}, later=later))
+                return True
+        key = self.site.cabinets[cabinet].readers.get(side)
+        spec = self.site.devices.get(key) if key else None
+        if spec is None or spec.profile not in READERS:
+            return False
+        self.absorb(spec, READERS[spec.profile](self.seen(spec), card))
+        return True
 
     def command(self, cabinet: int, orders: Iterable[Order]) -> None:
         """Carry out orders at once. Raises IndexError when one names a unit the cabinet does not have."""
@@ -85,17 +114,47 @@ class World:
 
     def absorb(self, spec: DeviceSpec, effect: Effect) -> None:
         """A device was written: its latches, its orders, and what hangs on its outputs."""
-        self._memory[spec.key].update(effect.memory)
+        if (fault := self.faults.of(spec.key)) is not None and fault.kind == "ignore":
+            return
+        if fault is not None and fault.kind == "clamp":
+            effect = _clamped(effect, fault)
+        ends = self._ends[spec.key]
+        for cell in effect.memory:  # a newer write ends what the device had begun
+            ends.pop(cell, None)
+        ends.update({cell: (self.elapsed_s + after_s, value) for after_s, cell, value in effect.later})
+        self._latch(spec, effect.memory, effect.orders)
+
+    def power_cycle(self, key: str) -> None:
+        """A device loses its own power for a moment: it forgets its latches and lets its outputs go."""
+        spec = self.site.devices[key]
+        self._ends[key].clear()
+        self._latch(spec, dict.fromkeys(self._memory[key], 0))
+
+    def _latch(self, spec: DeviceSpec, memory: Mapping[int, int], orders: Iterable[Order] = ()) -> None:
+        self._memory[spec.key].update(memory)
         self.version += 1
         if spec.cabinet in self._plants:
-            self.command(spec.cabinet, (*effect.orders, *self._driven(spec)))
+            self.command(spec.cabinet, (*orders, *self._driven(spec)))
+
+    def _end_pulses(self) -> None:
+        """What devices end by their own clocks, whoever lives to see it."""
+        for key, ends in self._ends.items():
+            due = {cell: value for cell, (at, value) in ends.items() if at <= self.elapsed_s + 1e-9}
+            for cell in due:
+                del ends[cell]
+            if due:
+                self._latch(self.site.devices[key], due)
 
     def _driven(self, spec: DeviceSpec) -> Iterable[Order]:
         memory = self._memory[spec.key]
         for output in self.site.cabinets[spec.cabinet].outputs:
-            if output.device != spec.key or output.drives is None:
+            if output.device != spec.key:
                 continue
             on = bool(memory.get(output.channel, 0)) != output.invert
+            if output.supply:
+                yield Cut(output.supply, off=on)
+            if output.drives is None:
+                continue
             if output.drives == "siren" or output.drives == "beacon":  # noqa: PLR1714 - so that mypy sees what is left
                 yield Change("plant", ((output.drives, on),))
             elif self._plants[spec.cabinet].door(output.drives).energised != on:
@@ -107,6 +166,7 @@ class World:
         for key, host in self._hosts.items():
             self._hosts[key] = step_host(host, dt)
         self.elapsed_s += dt
+        self._end_pulses()
         self.version += 1
 
     async def run(self) -> None:
@@ -119,9 +179,25 @@ class World:
             before = now
 
 
+def _clamped(effect: Effect, fault: Fault) -> Effect:
+    """What a device does that takes a number outside its range as the end of the range, and says nothing."""
+
+    def taken(order: Order) -> Order:
+        if not isinstance(order, Change):
+            return order
+        fields = (
+            (name, min(max(value, float(fault.first)), float(fault.last)) if isinstance(value, float) else value)
+            for name, value in order.fields
+        )
+        return replace(order, fields=tuple(fields))
+
+    return replace(effect, orders=tuple(taken(order) for order in effect.orders))
+
+
 def _plant(spec: CabinetSpec) -> State:
     return State(
         mains=Mains(phases=spec.phases),
         air=(AirConditioner(),) * spec.air_conditioners,
         spds=(Spd(),) * spec.spds,
+        supplies={name: Supply(air=air) for name, air in spec.supplies.items()},
     )

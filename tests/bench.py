@@ -227,7 +227,9 @@ def agent() -> Iterator[Figure]:
         ports = [int(one) for one in stack.enter_context(far_devices()).split(",")]
         agents = [stack.enter_context(bench_bus.snmpd()) for _ in range(AGENTS)]
         cloud, control = free_ports(2)
-        answering = stack.enter_context(process("-m", "hwsim", "cloud", "--listen", f"127.0.0.1:{cloud}"))
+        answering = stack.enter_context(
+            process("-m", "hwsim", "cloud", "--auth", "roadside-7", "--listen", f"127.0.0.1:{cloud}")
+        )
         site = write_site(folder, ports, agents, cloud, control)
         ours = stack.enter_context(process(__file__, "agent-process", str(site), str(folder)))
         both = (",".join(map(str, ports)), ",".join(map(str, agents)))
@@ -265,7 +267,7 @@ def write_site(folder: Path, ports: list[int], agents: list[int], cloud: int, co
     site = folder / "site.yaml"
     site.write_text(
         f"gantry: {{id: {GANTRY}}}\n"
-        f'cloud: {{server: "http://127.0.0.1:{cloud}/monitor.do", auth: "123456"}}\n'
+        f'cloud: {{server: "http://127.0.0.1:{cloud}/monitor.do", auth: "roadside-7"}}\n'
         f'control: {{listen: "127.0.0.1:{control}"}}\n'
         f"storage: {{path: {folder}/state}}\n"
         "polling: {fast_s: 1, slow_s: 10}\n"

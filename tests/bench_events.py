@@ -157,7 +157,7 @@ def bench(line: str, fast_s: float, slow_s: float, interval_s: int = 3600) -> It
         hardware_site.write_text(SITE.format(io=io, **given), encoding="utf-8")
         hardware = Process(*python("hwsim", "run", "--site", str(hardware_site), "--api", "127.0.0.1:0"))
         stack.callback(hardware.stop)
-        far = Process(*python("hwsim", "cloud", "--listen", f"127.0.0.1:{cloud}"))
+        far = Process(*python("hwsim", "cloud", "--auth", AUTH, "--listen", f"127.0.0.1:{cloud}"))
         stack.callback(far.stop)
         api = hardware.wait_for(r"hwsim api http").split()[-1]
         hardware.wait_for(r"^hwsim ready")

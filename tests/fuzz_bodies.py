@@ -39,7 +39,7 @@ CONTROL: tuple[dict[str, Any], ...] = (
     {"cmd": "2", "cabinetId": "2", "unlockDoorId": 1},
     {"cmd": "3", "cabinetId": "1", "airId": "0", "airOperate": "2"},
     {"cmd": 4, "airId": "2", "autoRefrigerationTemp": "28.5", "autoHeatingTemp": "-5"},
-    {"cmd": "5", "mode": "3"},
+    {"cmd": "5", "mode": "2"},
     {"cmd": "6", "isDoorDefend": "1"},
     {
         "cmd": "7",
@@ -349,7 +349,7 @@ def lawful(order: orders.Command) -> bool:
             apart = cooling is None or heating is None or cooling > heating
             return cabinet == 1 and number in {0, 1, 2} and apart and bool(given) and all(-40 <= t <= 80 for t in given)
         case orders.SetPowerMode(mode):
-            return mode in {0, 2, 3}
+            return mode in {0, 2}
         case orders.Defend(on):
             return isinstance(on, bool)
         case orders.SetWhitelist(cards):

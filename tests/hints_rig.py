@@ -27,7 +27,7 @@ from gantry_agent.model import AgentError, Bus
 
 SITE = """\
 gantry: {{id: G000211001002110010}}
-cloud: {{server: "http://127.0.0.1:9/monitor.do", auth: "123456"}}
+cloud: {{server: "http://127.0.0.1:9/monitor.do", auth: "roadside-7"}}
 storage: {{path: {folder}/state}}
 buses:
   line: {{type: serial, port: {folder}/tty, baudrate: 115200}}

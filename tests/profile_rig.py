@@ -3,6 +3,7 @@
 The image and the recording answer plain requests; no code of the agent decodes or frames anything here.
 """
 
+import functools
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from gantry_agent.field import codec, derive, plan, profile
 from gantry_agent.field.framing import speech
 from gantry_agent.field.product import Profile
+from gantry_agent.field.request import AskMeter
 from gantry_agent.model import Device, DeviceRefused, MappedPoint, Quality, Role
 
 ROOT = Path(__file__).parent.parent
@@ -72,6 +74,12 @@ class Talk:
         self.asked: list[str] = []
 
     def answer(self, request: plan.Request) -> plan.Reply:
+        if isinstance(request, AskMeter):  # bytes, not characters: both in hexadecimal
+            asked = speech.frame(request).hex(" ").upper()
+            self.asked.append(asked)
+            answer = speech.find(request, bytes.fromhex(self.said[asked]))
+            assert answer is not None, f"no answer to {asked}"
+            return speech.decode(request, answer.pdu)
         assert isinstance(request, plan.AskText | plan.AskYdt)
         question = speech.frame(request).removesuffix(b"\r").decode("ascii")
         self.asked.append(question)
@@ -83,9 +91,9 @@ class Talk:
 class Recording:
     """A .snmprec file as an agent: lines `OID|type|value`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         self.rows: dict[str, plan.SnmpValue] = {}
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_text(encoding="utf-8").splitlines() if path else ():
             oid, kind, value = line.split("|", 2)
             if kind == "4x":
                 self.rows[oid] = bytes.fromhex(value)
@@ -156,5 +164,6 @@ def assert_readings(found: Mapping[str, Any], expected: Mapping[str, Any]) -> No
             assert found[name] == value, f"{name}: {found[name]!r}, not {value!r}"
 
 
+@functools.cache
 def load(name: str) -> Profile:
     return profile.load(name)

@@ -22,6 +22,8 @@ PARTS: dict[str, tuple[str, ...]] = {
     "clocks": ("soak_ledger.py", "clocks"),
     "link": ("soak_ledger.py", "link"),
     "agent-link": ("soak_ledger.py", "agent-link"),
+    "bodies": ("fuzz_door.py",),
+    "bodies-guided": ("fuzz_guided.py",),
 }
 
 

@@ -220,7 +220,7 @@ def _refuses_all(watch: Watch, message: Answered) -> bool:
 
 
 def grant_unlock(watch: Watch, cabinet: int, side: Side, until: float, card: str | None = None) -> Watch:
-    """Note that an order, or a card, is about to open this lock; it explains an opening up to `until` (monotonic, D21)."""
+    """Note that an order, or a card, is about to open this lock: it explains an opening up to `until` (D21)."""
     key = (cabinet, side)
     by = UnlockType.REMOTE if card is None else UnlockType.CARD
     state = allow(watch.doors.get(key, DoorState()), Grant(by, until, card))

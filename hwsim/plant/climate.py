@@ -20,7 +20,7 @@ LOSSES = 0.4  # share of the DC load that becomes heat inside; the rest is sent 
 def step_climate(state: State, dt: float) -> State:
     powered = any(state.mains.good)
     inside_c = _inside_c(state, dt)
-    units = tuple(_switched(unit, inside_c, powered=powered, dt=dt) for unit in state.air)
+    units = tuple(_switched(unit, inside_c, powered=powered and unit.supplied, dt=dt) for unit in state.air)
     climate = replace(state.climate, inside_c=inside_c, inside_rh=_inside_rh(state, dt))
     return replace(state, climate=climate, air=units)
 

@@ -30,6 +30,14 @@ class Energise:
 
 
 @dataclass(frozen=True, slots=True)
+class Cut:
+    """A relay cuts a supply off, or lets it through again."""
+
+    name: str
+    off: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Handle:
     """A person at a door: `pull`, `force`, `close`, `key`."""
 
@@ -65,7 +73,7 @@ class UpsTesting:
     seconds: float
 
 
-Order = Change | Energise | Handle | Strike | ClearStrikes | BatteryTesting | UpsTesting
+Order = Change | Energise | Cut | Handle | Strike | ClearStrikes | BatteryTesting | UpsTesting
 
 _HANDS: dict[str, Callable[[Any], Any]] = {
     "pull": doors.pull,
@@ -106,6 +114,18 @@ def _energise(state: State, order: Energise) -> State:
     return _with_door(state, order.side, doors.energise(state.door(order.side), on=order.on))
 
 
+def _cut(state: State, order: Cut) -> State:
+    supply = state.supplies[order.name]
+    if supply.on != order.off:
+        return state
+    lasted_s = supply.last_cut_s if order.off else state.t - supply.since
+    supply = replace(
+        supply, on=not order.off, since=state.t, cuts=supply.cuts + order.off, last_cut_s=round(lasted_s, 3)
+    )
+    air = tuple(replace(unit, supplied=supply.on) if k in supply.air else unit for k, unit in enumerate(state.air))
+    return replace(state, supplies={**state.supplies, order.name: supply}, air=air)
+
+
 def _handle(state: State, order: Handle) -> State:
     return _with_door(state, order.side, _HANDS[order.what](state.door(order.side)))
 
@@ -133,7 +153,8 @@ def _test_battery(state: State, order: BatteryTesting) -> State:
 
 def _test_ups(state: State, order: UpsTesting) -> State:
     if order.seconds > 0.0:
-        return replace(state, ups=replace(state.ups, testing_s=order.seconds, test_result="running"))
+        begun = replace(state.ups, testing_s=order.seconds, test_result="running", tested_s=0.0, tested_ah=0.0)
+        return replace(state, ups=begun)
     running = state.ups.test_result == "running"
     result = "aborted" if running else state.ups.test_result
     return replace(state, ups=replace(state.ups, testing_s=0.0, test_result=result))
@@ -142,6 +163,7 @@ def _test_ups(state: State, order: UpsTesting) -> State:
 _OBEY: dict[type, Callable[[State, Any], State]] = {
     Change: _change,
     Energise: _energise,
+    Cut: _cut,
     Handle: _handle,
     Strike: _strike,
     ClearStrikes: _clear,

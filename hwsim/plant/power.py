@@ -49,7 +49,7 @@ def step_dc(dc: Dc, mains: Mains, t: float, dt: float) -> Dc:
     battery = _battery(dc, carrying, dt)
     bus_v = _bus_v(dc, battery, carrying)
     delivered = clamp(dc.load_a + battery.current_a, 0.0, carrying)
-    battery = _tested(battery, bus_v, limit_a, t, dt)
+    battery = _outage(_tested(battery, bus_v, limit_a, t, dt), bus_v, limit_a, t, dt)
     return replace(dc, battery=battery, bus_v=bus_v, modules=_share(dc.modules, ready, delivered, dt))
 
 
@@ -134,6 +134,16 @@ def _tested(battery: Battery, bus_v: float, limit_a: float, t: float, dt: float)
     return replace(battery, test=test)
 
 
+def _outage(battery: Battery, bus_v: float, limit_a: float, t: float, dt: float) -> Battery:
+    """A discharge by a mains failure is a record too, of a kind of its own, ended by the mains (`acOnToEnd`)."""
+    outage = battery.outage
+    if limit_a > 0.0:
+        return replace(_concluded(battery, outage, bus_v, t, 3), outage=None, test=battery.test) if outage else battery
+    outage = outage or BatteryTest(2, t, STANDARD_TEST_S, DISCONNECT_V)
+    drained_ah = max(0.0, -battery.current_a) * dt / 3600.0
+    return replace(battery, outage=replace(outage, discharged_ah=outage.discharged_ah + drained_ah))
+
+
 def _end_cause(test: BatteryTest, bus_v: float, limit_a: float, t: float) -> int:
     if limit_a <= 0.0:
         return 3
@@ -163,28 +173,45 @@ def _concluded(battery: Battery, test: BatteryTest, bus_v: float, t: float, caus
 # --- the UPS --------------------------------------------------------------------------------------------------------
 
 UPS_FULL_V, UPS_EMPTY_V = 82.1, 66.0
+TEST_LOW_CHARGE = 0.2  # no self-test discharges further
 
 
 def step_ups(ups: Ups, mains: Mains, dt: float) -> Ups:
     line = mains.good[0]
-    drained = ups.load_w * dt / 3600.0 / (UPS_FULL_V * ups.capacity_ah)
-    testing_s = max(0.0, ups.testing_s - dt)
+    if ups.test_result == "running" and not (line and ups.enabled and ups.charge > 0.0):
+        ups = replace(ups, testing_s=0.0, test_result="aborted")
     if line and ups.enabled and ups.testing_s <= 0.0:
         charge = linear(ups.charge, 1.0, 0.2 / 3600.0, dt)  # full again in five hours
         return replace(ups, source="line", charge=charge, battery_v=_ups_v(charge, charging=True), on_battery_s=0.0)
     if not ups.enabled or ups.charge <= 0.0:
-        result = "aborted" if ups.test_result == "running" else ups.test_result
-        return replace(ups, source="line" if line and ups.enabled else "off", testing_s=0.0, test_result=result)
-    charge = max(0.0, ups.charge - drained)
-    ended = ups.test_result == "running" and testing_s <= 0.0
-    return replace(
+        return replace(ups, source="line" if line and ups.enabled else "off")
+    battery_v = _ups_v(ups.charge, charging=False)
+    drained_ah = ups.load_w / battery_v * dt / 3600.0
+    charge = max(0.0, ups.charge - drained_ah / ups.capacity_ah)
+    carrying = replace(
         ups,
         source="battery",
         charge=charge,
         battery_v=_ups_v(charge, charging=False),
-        testing_s=testing_s,
-        test_result="passed" if ended else ups.test_result,
         on_battery_s=ups.on_battery_s + dt,
+    )
+    return _tested_ups(carrying, drained_ah, dt) if ups.test_result == "running" else carrying
+
+
+def _tested_ups(ups: Ups, drained_ah: float, dt: float) -> Ups:
+    """A self-test ends in time, or when the battery is low; one that is to be replaced fails it."""
+    testing_s = max(0.0, ups.testing_s - dt)
+    result = ups.test_result
+    if ups.charge < TEST_LOW_CHARGE:
+        testing_s, result = 0.0, "warning"
+    elif testing_s <= 0.0:
+        result = "failed" if ups.replace else "passed"
+    return replace(
+        ups,
+        testing_s=testing_s,
+        test_result=result,
+        tested_s=ups.tested_s + dt,
+        tested_ah=ups.tested_ah + drained_ah,
     )
 
 

@@ -4,6 +4,7 @@ Units stand in the names (`_a`, `_v`, `_c`, `_ah`). Nothing here knows a protoco
 shows parts of this in its own way. Numbers that are not in the vendor tables are plausible for a roadside cabinet.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -80,6 +81,7 @@ class Battery:
     limiting: bool = False
     connected: bool = True  # the low-voltage disconnect
     test: BatteryTest | None = None
+    outage: BatteryTest | None = None  # a discharge because the mains failed, which is recorded like a test
     results: tuple[DischargeRow, ...] = ()
 
 
@@ -109,7 +111,9 @@ class Ups:
     source: Literal["line", "battery", "bypass", "off"] = "line"
     enabled: bool = True  # output switched on
     testing_s: float = 0.0  # what is left of a self-test
-    test_result: Literal["none", "running", "passed", "aborted"] = "none"
+    tested_s: float = 0.0  # how long the last one has run
+    tested_ah: float = 0.0  # and what it took out of the battery
+    test_result: Literal["none", "running", "passed", "warning", "failed", "aborted"] = "none"
     on_battery_s: float = 0.0
     replace: bool = False
 
@@ -132,6 +136,7 @@ class AirConditioner:
     fan: bool = True
     fault: bool = False  # compressor fault
     coil_c: float = 25.0
+    supplied: bool = True  # no relay of the site cuts it off
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +169,17 @@ class Spd:
 
 
 @dataclass(frozen=True, slots=True)
+class Supply:
+    """What one relay of the site cuts off, wired normally closed; `air` are the air conditioners it feeds, from 0."""
+
+    on: bool = True
+    since: float = 0.0  # plant seconds
+    cuts: int = 0
+    last_cut_s: float = 0.0
+    air: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """One cabinet at one instant."""
 
@@ -180,6 +196,7 @@ class State:
     siren: bool = False
     beacon: bool = False
     spds: tuple[Spd, ...] = (Spd(),)
+    supplies: Mapping[str, Supply] = field(default_factory=dict, hash=False)  # by the name of the output
     energy_kwh: float = 1234.5
     phase_a: tuple[float, float, float] = (0.0, 0.0, 0.0)
     phase_w: tuple[float, float, float] = (0.0, 0.0, 0.0)

@@ -16,12 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import serial
 from pymodbus.framer import FramerType
 from pymodbus.framer.rtu import FramerRTU
 from pymodbus.server import ModbusSerialServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from gantry_agent.field.bus import open_link
+from gantry_agent.field.bus import tty as serial_port
 from gantry_agent.field.bus.debts import DOUBT_S
 from gantry_agent.field.request import ReadBits, ReadRegisters, Timing, WriteBit, WriteRegisters
 from gantry_agent.model import BadReply, Bus, DeviceRefused, NoReply
@@ -451,10 +453,10 @@ async def test_a_port_that_is_missing_is_no_reply_and_is_not_tried_again_at_once
 def test_why_a_port_cannot_be_opened_is_said_once():
     path = "/dev/ttyS9"
     denied = serial.SerialException(13, f"could not open port {path}: [Errno 13] Permission denied: '{path}'")
-    assert tty._reason(denied) == "Permission denied (is the user in group dialout?)"
+    assert serial_port._reason(denied) == "Permission denied (is the user in group dialout?)"
     held = serial.SerialException(11, f"Could not exclusively lock port {path}: [Errno 11] Resource temporarily ...")
-    assert tty._reason(held) == "another program has it open"
-    assert tty._reason(ValueError("Not a valid baudrate: -1")) == "Not a valid baudrate: -1"
+    assert serial_port._reason(held) == "another program has it open and locked"
+    assert serial_port._reason(ValueError("Not a valid baudrate: -1")) == "Not a valid baudrate: -1"
 
 
 async def test_a_port_that_somebody_else_holds_is_not_shared():

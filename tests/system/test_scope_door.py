@@ -146,6 +146,7 @@ def test_scan_of_an_agent_tells_who_it_is(running):
 
 def test_doctor_is_content_with_a_healthy_gantry_in_both_languages(running):
     eventually(lambda: running.uploads("cabinetStatusUpdate"), 20, "a first upload")
+    assert f"listening on 127.0.0.1:{running.ports['control']}\n" in running.agent.output
     code, said, error = ask(running.site, "doctor")
     assert error == ""
     assert (code, wrong(said)) == CONTENT
