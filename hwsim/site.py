@@ -290,7 +290,7 @@ def _count(specs: list[DeviceSpec], member: str) -> int:
 
 
 def _output(cabinet: int, name: str, output: Mapping[str, Any], drives: Drives, supply: str) -> OutputSpec:
-    match = re.fullmatch(r"(?:do|relay|door)(\d+)|unlocked", str(output.get("point")))
+    match = re.fullmatch(r"(?:do|relay|door|outlet)(\d+)|unlocked", str(output.get("point")))
     if match is None:
         raise SiteFault(f"cannot wire output {name} of cabinet {cabinet}: point must be do0, do1, …")
     device, invert = f"{cabinet}.{output.get('device')}", bool(output.get("invert"))

@@ -38,7 +38,7 @@ class World:
         self._now = now
         self._plants = {number: _plant(spec) for number, spec in site.cabinets.items()}
         self._hosts = {key: Host() for key, spec in site.devices.items() if spec.cabinet == 0}
-        self._memory: dict[str, dict[int, int]] = {key: {} for key in site.devices}
+        self._memory = {key: _resting(spec) for key, spec in site.devices.items()}
         self._ends: dict[str, dict[int, tuple[float, int]]] = {key: {} for key in site.devices}  # latch → when, to what
         self.panels = {
             key: Panel(int(spec.parameters.get("serial", 0)))
@@ -128,7 +128,7 @@ class World:
         """A device loses its own power for a moment: it forgets its latches and lets its outputs go."""
         spec = self.site.devices[key]
         self._ends[key].clear()
-        self._latch(spec, dict.fromkeys(self._memory[key], 0))
+        self._latch(spec, dict.fromkeys(self._memory[key], 0) | _resting(spec))
 
     def _latch(self, spec: DeviceSpec, memory: Mapping[int, int], orders: Iterable[Order] = ()) -> None:
         self._memory[spec.key].update(memory)
@@ -192,6 +192,12 @@ def _clamped(effect: Effect, fault: Fault) -> Effect:
         return replace(order, fields=tuple(fields))
 
     return replace(effect, orders=tuple(taken(order) for order in effect.orders))
+
+
+def _resting(spec: DeviceSpec) -> dict[int, int]:
+    """A device's latches when it gets power."""
+    product = PRODUCTS[spec.profile]
+    return dict(product.resting) if isinstance(product, SnmpProduct) else {}
 
 
 def _plant(spec: CabinetSpec) -> State:

@@ -5,7 +5,7 @@ say it. A declined SET is `Declined` with the SNMP error's own word.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from hwsim.devices.image import Effect, Seen
@@ -49,11 +49,15 @@ def _no_set(_seen: Seen, _oid: str, _cell: Cell) -> Effect:
 
 @dataclass(frozen=True, slots=True)
 class SnmpProduct:
-    """`table(seen)`: dotted OID → cell. `set(seen, oid, cell)` for an object in the table. `alarms`: active now."""
+    """`table(seen)`: dotted OID → cell. `set(seen, oid, cell)` for an object in the table. `alarms`: active now.
+
+    `resting`: what its latches are when it gets power.
+    """
 
     table: Callable[[Seen], Mapping[str, Cell]]
     set: Callable[[Seen, str, Cell], Effect] = _no_set
     alarms: Callable[[Seen], frozenset[Alarm]] = _no_alarms
+    resting: Mapping[int, int] = field(default_factory=dict, hash=False)
 
 
 def integer(value: float) -> Cell:

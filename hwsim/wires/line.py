@@ -34,6 +34,7 @@ BROKEN_S = 0.03  # how long a frame may stand still before it is given up: a pty
 LONGEST = 256
 TURN_S = 0.002  # bytes are written in turns of this length at high baud rates
 BABBLE_TURN_S = 0.001  # shorter than any silence between frames
+NEWS_TURN_S = 0.05  # how soon a unit says unasked what it has seen
 CALM_TURN_S = 0.1  # how soon a line begins to babble
 
 Send = Callable[[bytes], Awaitable[None]]
@@ -78,6 +79,8 @@ class Line:
 
     async def run(self, send: Send) -> None:
         self._tasks.start(self._babble(send))
+        if self._talkers.unasked:
+            self._tasks.start(self._tell(send))
         try:
             while True:
                 for request in await self._requests():
@@ -219,6 +222,16 @@ class Line:
         while not self._arrived.empty():
             self._arrived.get_nowait()
             self.broken += 1
+
+    # --- unasked ---
+
+    async def _tell(self, send: Send) -> None:
+        """What units say of their own accord goes out between answers; it may well meet a question."""
+        while True:
+            await asyncio.sleep(NEWS_TURN_S)
+            for frame in self._talkers.news():
+                async with self._sending:
+                    await self._paced(frame, send)
 
     # --- babbling ---
 

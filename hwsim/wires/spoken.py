@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 from hwsim.devices import PRODUCTS
 from hwsim.devices.spoken import LockProduct, MegatecProduct, MeterProduct, YdtProduct
 from hwsim.faults import Fault
+from hwsim.plant.state import Side
 from hwsim.site import DeviceSpec
 from hwsim.wires import meter
 from hwsim.world import World
 
 CR = b"\r"
+OPENED, CLOSED, FORCED = 0xA5, 0xA6, 0xA9  # signals that a lock sends unasked
 FLAGS = b"~~"  # the end of a frame for a lock
 LONGEST = 18 + 0xFFF
 WRONG_CHKSUM, WRONG_LCHKSUM = 0x02, 0x03
@@ -119,6 +121,38 @@ class Talkers:
         self._locks = {unit: spec for unit, spec in specs.items() if isinstance(PRODUCTS[spec.profile], LockProduct)}
         self._meters = [spec for spec in specs.values() if isinstance(PRODUCTS[spec.profile], MeterProduct)]
         self._megatec = [spec for spec in specs.values() if isinstance(PRODUCTS[spec.profile], MegatecProduct)]
+        self._doors = [
+            (spec, output.drives)
+            for spec in self._locks.values()
+            for output in world.site.cabinets[spec.cabinet].outputs
+            if output.device == spec.key and (output.drives == "front" or output.drives == "back")  # noqa: PLR1714
+        ]
+        self._told = [self._closed(spec, side) for spec, side in self._doors]
+
+    @property
+    def unasked(self) -> bool:
+        """Whether any of them speaks without being asked."""
+        return bool(self._doors)
+
+    def news(self) -> list[bytes]:
+        """What locks say unasked: how their door was opened or closed since the last time (tables §7.1)."""
+        frames = []
+        for k, (spec, side) in enumerate(self._doors):
+            closed = self._closed(spec, side)
+            if closed == self._told[k]:
+                continue
+            self._told[k] = closed
+            fault, product = self._world.faults.of(spec.key), PRODUCTS[spec.profile]
+            if fault and fault.deaf:
+                continue
+            assert isinstance(product, LockProduct)
+            signal = CLOSED if closed else FORCED if self._world.plants[spec.cabinet].door(side).locked else OPENED
+            state = product.answer(self._world.seen(spec), product.shown[0], b"").body or b""
+            frames.append(LockFrame(1, spec.unit, signal, state).written)
+        return frames
+
+    def _closed(self, spec: DeviceSpec, side: Side) -> bool:
+        return self._world.plants[spec.cabinet].door(side).closed
 
     def whole(self, data: bytes) -> bool:
         """Whether a question that is meant for one of them has come to its end."""
