@@ -3,6 +3,7 @@
 `state` shows and drops what commands have set; `outbox` shows what waits, what was set aside, and what was lost.
 """
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -10,6 +11,8 @@ from zoneinfo import ZoneInfo
 
 from gantry_agent.agent import DATABASE
 from gantry_agent.config import Config
+from gantry_agent.console import door
+from gantry_agent.core.audit import Entry
 from gantry_agent.orders.changes import is_override
 from gantry_agent.store import Salvaged, Store
 from gantry_agent.text import Text
@@ -25,12 +28,18 @@ async def overrides(config: Config) -> dict[str, str]:
 
 
 async def drop(config: Config, names: Sequence[str]) -> set[str]:
-    """Drop overrides by name; return those that were there."""
-    known = set(names) & set(await overrides(config))
+    """Drop overrides by name; return those that were there. The audit says who did."""
+    there = await overrides(config)
+    known = set(names) & set(there)
     if known:
+        dropped = ", ".join(f"{name} = {there[name]}" for name in sorted(known))
+        entry = Entry(
+            time.time(), door.user(os.getuid()), "shell", "state reset", "", intent=dropped, outcome="dropped"
+        )
         async with Store(config.storage / DATABASE) as store:
             for name in known:
                 await store.set_setting(name, None)
+            await store.note_requests((entry,))
     return known
 
 

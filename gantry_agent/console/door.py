@@ -117,14 +117,19 @@ class Door:
         await _send(writer, last)
 
 
-def _peer(writer: asyncio.StreamWriter) -> str:
-    """Name the local user at the other end, as the kernel tells it."""
-    connection = writer.get_extra_info("socket")
-    _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+def user(uid: int) -> str:
+    """The name of a local user, for the audit."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return f"uid {uid}"
+
+
+def _peer(writer: asyncio.StreamWriter) -> str:
+    """Name the local user at the other end, as the kernel tells it."""
+    connection = writer.get_extra_info("socket")
+    _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    return user(uid)
 
 
 async def _send(writer: asyncio.StreamWriter, step: Mapping[str, Any]) -> None:

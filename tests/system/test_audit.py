@@ -115,6 +115,14 @@ def test_a_list_of_cards_that_cannot_be_read_or_is_too_long_is_told_with_what_is
         assert "Traceback" not in told
 
 
+def test_a_reset_at_the_shell_is_in_the_audit_with_its_user(site: Gantry):
+    assert site.order({"setFrequency": "3600"})["code"] == "1000"
+    shell(site, "state", "reset", "interval_s.cabinet")
+    (entry,) = [one for one in entries(site) if one["what"] == "state reset"]
+    assert (entry["who"], entry["intent"]) == (getpass.getuser(), "interval_s.cabinet = 3600")
+    assert "newest mark" in shell(site, "audit", "verify")
+
+
 def test_show_finds_what_happened_around_a_time(site: Gantry):
     latest = entries(site)[-1]
     assert "Unlock" in shell(site, "audit", "show")
