@@ -11,7 +11,7 @@ help:
 	@echo "make test    all tests        make check   ruff, mypy --strict, import contracts"
 	@echo "make bench   figures          make lock    pin the dependencies anew"
 	@echo "make devices the table of products in the READMEs        make mutants    are wrong numbers in profiles caught?"
-	@echo "make soak    does a day of polling grow anything, a million hostile frames and requests, 10 000 episodes (an hour)"
+	@echo "make soak    does a day of polling grow anything, a million hostile frames and requests, 10 000 episodes (hours)"
 
 # A .venv with exactly the locked packages, checked by hash. Made again when a lock file changes.
 $(READY): requirements-dev.lock pyproject.toml
