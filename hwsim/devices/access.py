@@ -3,7 +3,8 @@
 64 bytes both ways: 17, function, two zeros, serial number little-endian, then what the function has. A question that
 it does not know, or that is for another serial number, it leaves unanswered. A deleted card leaves a hole in the list,
 which the next new card fills; the count does not count it. Reasons of events are those of the maker's tools (1 swipe,
-6 no privilege, 44 remote). Time is given: a board has its own clock, which may be off.
+6 no privilege, 44 remote). Each event is pushed to the listener that is set, as the status of that moment, once. Time
+is given: a board has its own clock, which may be off.
 """
 
 import struct
@@ -68,6 +69,8 @@ class Panel:
     contacts: Bits = (False,) * 4
     clock_off: timedelta = timedelta(0)
     read_upto: int = 0
+    listener: bytes = bytes(7)  # address, port low byte first, seconds between two tellings without an event
+    pushed: int = 0  # events
     stubborn: bool = False
     capacity: int = MOST_CARDS
 
@@ -98,6 +101,22 @@ class Panel:
     def _note(self, event: Noted) -> None:
         self.events.append(event)
 
+    # --- what it says unasked
+
+    @property
+    def pushes_to(self) -> tuple[str, int] | None:
+        """Address and port of its listener."""
+        address, port = self.listener[:4], int.from_bytes(self.listener[4:6], "little")
+        return (".".join(map(str, address)), port) if any(address) and port else None
+
+    def news(self, contacts: Bits, relays: Bits, now: datetime) -> list[bytes]:
+        """The packets for what was noted since the last time; without a listener it is not told later either."""
+        first, self.pushed = self.pushed + 1, len(self.events)
+        if self.pushes_to is None:
+            return []
+        head = struct.pack("<BBHI", 0x17, 0x20, 0, self.serial)
+        return [head + self._status(contacts, relays, now, index) for index in range(first, self.pushed + 1)]
+
     # --- what is asked
 
     def answer(self, datagram: bytes, contacts: Bits, relays: Bits, now: datetime) -> Answer | None:
@@ -116,10 +135,10 @@ class Panel:
         said, opened = body
         return struct.pack("<BBHI", 0x17, function, 0, self.serial) + said.ljust(SIZE - 8, b"\0"), opened
 
-    def _status(self, contacts: Bits, relays: Bits, now: datetime) -> bytes:
+    def _status(self, contacts: Bits, relays: Bits, now: datetime, index: int | None = None) -> bytes:
         said = bytearray(SIZE - 8)
         if self.events:
-            said[0:20] = self._event(len(self.events))
+            said[0:20] = self._event(index or len(self.events))
         shown = now + self.clock_off
         said[20:24] = bytes(int(one) for one in contacts)
         said[29:32] = bytes.fromhex(shown.strftime("%H%M%S"))
@@ -142,6 +161,14 @@ class Panel:
     def set_event_index(self, asked: bytes, _now: datetime) -> Answer:
         (self.read_upto,) = struct.unpack_from("<I", asked)
         return b"\1", ()
+
+    def set_listener(self, asked: bytes, _now: datetime) -> Answer:
+        if not self.stubborn:
+            self.listener = asked[:7]
+        return b"\1", ()
+
+    def get_listener(self, _asked: bytes, _now: datetime) -> Answer:
+        return self.listener, ()
 
     def open_door(self, asked: bytes, now: datetime) -> Answer:
         door = asked[0]
@@ -234,6 +261,8 @@ _FUNCTIONS: dict[int, Callable[[Panel, bytes, datetime], Answer]] = {
     0x5C: Panel.get_card_at,
     0x80: Panel.door_control,
     0x82: Panel.get_door_control,
+    0x90: Panel.set_listener,
+    0x92: Panel.get_listener,
     0x94: Panel.discover,
     0xB0: Panel.get_event,
     0xB2: Panel.set_event_index,

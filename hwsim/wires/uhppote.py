@@ -1,9 +1,11 @@
-"""A bus of type uhppote: door controllers behind one UDP port, each answering what is for its own serial number."""
+"""A bus of type uhppote: door controllers behind one UDP port, each answering what is for its own serial number, and
+pushing its events to the listener that is set in it."""
 
 import asyncio
 import socket
 from collections.abc import Sequence
 
+from hwsim.devices.access import Bits
 from hwsim.devices.image import Effect
 from hwsim.faults import DEAF, Fault, Piece, spoil
 from hwsim.site import DeviceSpec
@@ -13,7 +15,8 @@ from hwsim.world import World
 
 PORT = 60000
 DOORS = (1, 2, 3, 4)
-DECLINES = frozenset({0x40, 0x50, 0x52, 0x54})  # whose answer says 1 for done
+PUSH_S = 0.02  # a board tells an event this long after it, at most
+DECLINES = frozenset({0x40, 0x50, 0x52, 0x54, 0x90})  # whose answer says 1 for done
 
 
 class _Datagrams(asyncio.DatagramProtocol):
@@ -41,6 +44,7 @@ class UhppoteWire:
         loop = asyncio.get_running_loop()
         transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), sock=sock)
         self._transport = transport
+        self._tasks.start(self._push())
 
     async def unplug(self) -> None:
         await self._tasks.cancel()
@@ -61,9 +65,7 @@ class UhppoteWire:
         panel.stubborn = fault is not None and fault.kind == "ignore"
         if _is_deaf(fault, data):
             return data[:8].ljust(64, b"\0")
-        seen = self._world.seen(spec)
-        contacts = tuple(door < len(seen.inputs) and seen.inputs[door] for door in DOORS)
-        relays = tuple(bool(seen.memory.get(door, 0)) for door in DOORS)
+        contacts, relays = self._stand(spec)
         panel.watch(contacts, self._world.local_now())
         answered = panel.answer(data, contacts, relays, self._world.local_now())
         if answered is None:
@@ -72,6 +74,28 @@ class UhppoteWire:
         for door in opened:
             self._world.absorb(spec, Effect(memory={door: 1}, later=((panel.delays[door], door, 0),)))
         return said
+
+    def _stand(self, spec: DeviceSpec) -> tuple[Bits, Bits]:
+        """Which of the four doors are open, and which relays are on."""
+        seen = self._world.seen(spec)
+        contacts = tuple(door < len(seen.inputs) and seen.inputs[door] for door in DOORS)
+        return contacts, tuple(bool(seen.memory.get(door, 0)) for door in DOORS)
+
+    async def _push(self) -> None:
+        """Tell listeners what happens, until cancelled; one that is silent tells nothing, nor later."""
+        while True:
+            await asyncio.sleep(PUSH_S)
+            for spec in self._specs:
+                panel, fault, now = (
+                    self._world.panels[spec.key],
+                    self._world.faults.of(spec.key),
+                    self._world.local_now(),
+                )
+                contacts, relays = self._stand(spec)
+                panel.watch(contacts, now)
+                for packet in panel.news(contacts, relays, now):
+                    if panel.pushes_to and self._transport is not None and not (fault and fault.kind == "silent"):
+                        self._transport.sendto(packet, panel.pushes_to)
 
     def _send(self, piece: Piece, addr: tuple[str, int]) -> None:
         if piece.wait_s:

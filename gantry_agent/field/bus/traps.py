@@ -11,22 +11,17 @@ Not known here: devices, profiles, what an alarm means.
 """
 
 import asyncio
-import ipaddress
 import logging
-import socket
-import time
 from collections.abc import Callable, Iterable
 from typing import cast
 
+from gantry_agent.field.bus.senders import Senders
 from gantry_agent.field.framing import ber
 from gantry_agent.model import AgentError, BadReply, Bus
 
 log = logging.getLogger(__name__)
 
 KINDS = frozenset({"snmp", "modbus-tcp"})  # what is behind one address; Moxa's ioLogik sends traps beside its Modbus
-LOOK_UP_S = 60.0  # a sender that nobody knows may be one whose name got another address: looked up at most so often
-RESOLVE_S = 5.0
-STRANGERS_KEPT = 64
 
 
 class TrapsFailed(AgentError):
@@ -40,12 +35,8 @@ class Traps:
         host, _, port = listen.rpartition(":")
         self._listen = (host.strip("[]"), int(port))
         self._hint = hint
-        self._hosts = {bus.name: str(bus.settings["host"]) for bus in buses if bus.kind in KINDS}
-        self._addresses: dict[str, frozenset[str]] = {}  # by bus
-        self._buses: dict[str, list[str]] = {}  # by address
-        self._strangers: set[str] = set()  # since the latest look-up
-        self._told: set[str] = set()
-        self._unknown = asyncio.Event()
+        hosts = {bus.name: str(bus.settings["host"]) for bus in buses if bus.kind in KINDS}
+        self._senders = Senders("traps", hosts, hint)
         self.received = self.unreadable = 0
 
     async def run(self) -> None:
@@ -60,54 +51,27 @@ class Traps:
             raise TrapsFailed(f"cannot listen for traps on {host} port {port}: {error.strerror}") from error
         log.info("listening for traps on %s port %d", host, port)
         try:
-            while True:
-                await self._look_up()
-                looked_up_at = time.monotonic()
-                self._unknown.clear()
-                await self._unknown.wait()
-                await asyncio.sleep(max(0.0, looked_up_at + LOOK_UP_S - time.monotonic()))
+            await self._senders.run()
         finally:
             transport.abort()
             await asyncio.shield(protocol.gone)
 
     def absorb(self, data: bytes, sender: str) -> bytes | None:
         """Take a datagram and give the answer to it, if it wants one."""
-        address = plain_address(sender)
-        buses = self._buses.get(address)
-        if buses is None:
-            if len(self._strangers) < STRANGERS_KEPT:
-                self._strangers.add(address)
-            self._unknown.set()
+        buses = self._senders.at(sender)
+        if not buses:
             return None
         try:
             notification = ber.decode_notification(data)
         except BadReply as error:
             self.unreadable += 1
-            log.debug("cannot use a datagram of %s: %s", address, error)
+            log.debug("cannot use a datagram of %s: %s", sender, error)
             return None
         self.received += 1
-        log.debug("%s notifies of %s", address, notification.what or "something sealed")
+        log.debug("%s notifies of %s", sender, notification.what or "something sealed")
         for bus in buses:
             self._hint(bus)
         return notification.reply
-
-    async def _look_up(self) -> None:
-        """Find out anew who is at which address; a name that cannot be resolved now keeps what it had."""
-        for name, host in self._hosts.items():
-            if found := await resolve(host):
-                self._addresses[name] = found
-        buses: dict[str, list[str]] = {}
-        for name, addresses in self._addresses.items():
-            for address in addresses:
-                buses.setdefault(address, []).append(name)
-        self._buses = buses
-        strangers, self._strangers = self._strangers, set()
-        for address in strangers:
-            for bus in buses.get(address, ()):
-                self._hint(bus)
-            if address not in buses and address not in self._told and len(self._told) < STRANGERS_KEPT:
-                self._told.add(address)
-                log.warning("traps come from %s, which is no host of this site; they are ignored", address)
 
 
 class _Receiver(asyncio.DatagramProtocol):
@@ -129,20 +93,3 @@ class _Receiver(asyncio.DatagramProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self.gone.set_result(None)
-
-
-def plain_address(text: str) -> str:
-    """Write an address in one form: without zone, and an IPv4 one as such whatever socket it came by."""
-    address = ipaddress.ip_address(text.partition("%")[0])
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return str(mapped or address)
-
-
-async def resolve(host: str) -> frozenset[str]:
-    """Find the addresses of a host; none when the name cannot be resolved now."""
-    try:
-        async with asyncio.timeout(RESOLVE_S):
-            found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_DGRAM)
-    except (OSError, UnicodeError):  # TimeoutError is an OSError
-        return frozenset()
-    return frozenset(plain_address(str(entry[4][0])) for entry in found)

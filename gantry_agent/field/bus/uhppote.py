@@ -10,50 +10,25 @@ import asyncio
 from collections.abc import Mapping
 from typing import Final
 
-from gantry_agent.field.bus.journal import Backoff, Frame, Journal, UnitStatistics, number_setting, text_setting
+from gantry_agent.field.bus.journal import Frame, Journal, UnitStatistics
+from gantry_agent.field.bus.peer import Peer
 from gantry_agent.field.framing import uhppote
 from gantry_agent.field.request import AskController, ControllerState, ReadController, Reply, Request, Timing
-from gantry_agent.model import Bus, BusDown, NoReply
+from gantry_agent.model import Bus, NoReply
 
 PORT: Final = 60000
-OPEN_S: Final = 3.0
-TIMEOUTS_TO_REOPEN: Final = 3
 MOST_EVENTS: Final = 8  # fetched with one status: more is no person at a door, and an order waits for all of it
-
-
-class _Datagrams(asyncio.DatagramProtocol):
-    """The socket; the kernel lets only the datagrams of the one address through, since it is connected."""
-
-    def __init__(self, owner: "Controllers") -> None:
-        self._owner = owner
-        self.gone = asyncio.get_running_loop().create_future()
-
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:  # noqa: ARG002
-        self._owner.absorb(data)
-
-    def error_received(self, exc: Exception) -> None:
-        self._owner.fail(str(exc))  # the host says that nobody listens
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        self.gone.set_result(None)
 
 
 class Controllers:
     """The link of a `uhppote` bus."""
 
     def __init__(self, bus: Bus) -> None:
-        self._host = text_setting(bus.settings, "host")
-        self._port = int(number_setting(bus.settings, "port", PORT))
-        self._where = f"{self._host} port {self._port}"
+        self._peer = Peer(bus, PORT, self._absorb, self._fail)
         self._turn = asyncio.Lock()
         self._journal = Journal()
-        self._backoff = Backoff()
-        self._transport: asyncio.DatagramTransport | None = None
-        self._protocol: _Datagrams | None = None
         self._asked: tuple[AskController, asyncio.Future[bytes]] | None = None
         self._not_before = 0.0
-        self._timeouts = 0
-        self._closed = asyncio.Event()
         self._newest: dict[int, int] = {}  # by serial number, the event that was seen last
         self._swipes: dict[int, dict[int, tuple[int, int]]] = {}  # by serial number and door: event, card
 
@@ -75,7 +50,7 @@ class Controllers:
     async def transact(self, request: Request, timing: Timing) -> Reply:
         loop = asyncio.get_running_loop()
         if not isinstance(request, AskController | ReadController):
-            raise TypeError(f"cannot ask {self._where} for {request}: not for a UHPPOTE controller")
+            raise TypeError(f"cannot ask {self._peer.where} for {request}: not for a UHPPOTE controller")
         async with self._turn:
             with self._journal.transaction(request.unit, seeking=timing.seeking):
                 began = loop.time()
@@ -89,9 +64,7 @@ class Controllers:
             return reply
 
     async def close(self) -> None:
-        self._closed.set()
-        self.fail("bus closed")
-        await self._give_up()
+        await self._peer.close()
 
     # --- status, and what happened since the last
 
@@ -115,7 +88,7 @@ class Controllers:
         loop = asyncio.get_running_loop()
         if (wait_s := self._not_before - loop.time()) > 0:
             await asyncio.sleep(wait_s)
-        transport = await self._opened()
+        transport = await self._peer.opened()
         datagram = uhppote.frame(request)
         waiter: asyncio.Future[bytes] = loop.create_future()
         self._asked = request, waiter
@@ -128,45 +101,12 @@ class Controllers:
             timer.cancel()
             self._asked = None
             self._not_before = loop.time() + timing.gap_s
-        self._timeouts = 0
-        self._backoff.worked()
+        self._peer.answered()
         return answer
-
-    async def _opened(self) -> asyncio.DatagramTransport:
-        loop = asyncio.get_running_loop()
-        if self._closed.is_set():
-            raise NoReply(f"cannot ask {self._where}: bus closed")
-        if self._timeouts >= TIMEOUTS_TO_REOPEN:  # the name may mean another address by now
-            await self._give_up()
-            self._timeouts = 0
-        if self._transport is not None:
-            return self._transport
-        if (wait_s := self._backoff.remaining_s(loop.time())) > 0:
-            raise BusDown(f"cannot reach {self._where}: next attempt in {wait_s:.1f} s")
-        try:
-            async with asyncio.timeout(OPEN_S):
-                transport, protocol = await loop.create_datagram_endpoint(
-                    lambda: _Datagrams(self), remote_addr=(self._host, self._port)
-                )
-        except (OSError, UnicodeError) as error:  # TimeoutError is an OSError; UnicodeError: a name that is no name
-            self._backoff.failed(loop.time())
-            raise BusDown(f"cannot reach {self._where}: {error or 'name not resolved in time'}") from error
-        self._transport, self._protocol = transport, protocol
-        if self._closed.is_set():
-            await self._give_up()
-            raise NoReply(f"cannot ask {self._where}: bus closed")
-        return transport
-
-    async def _give_up(self) -> None:
-        transport, protocol = self._transport, self._protocol
-        self._transport = self._protocol = None
-        if transport is not None and protocol is not None:
-            transport.abort()
-            await asyncio.shield(protocol.gone)
 
     # --- what comes
 
-    def absorb(self, data: bytes) -> None:
+    def _absorb(self, data: bytes) -> None:
         """Take a datagram of the address."""
         self._journal.frame(asyncio.get_running_loop().time(), "received", data)
         if self._asked is None:
@@ -178,17 +118,18 @@ class Controllers:
             return
         waiter.set_result(data)
 
-    def fail(self, why: str) -> None:
+    def _fail(self, error: NoReply) -> None:
         if self._asked is not None and not self._asked[1].done():
-            self._asked[1].set_exception(NoReply(f"cannot get an answer from {self._where}: {why}"))
+            self._asked[1].set_exception(error)
 
     def _expire(self, waiter: asyncio.Future[bytes], request: AskController, timing: Timing) -> None:
         if waiter.done():
             return
-        self._timeouts += not timing.seeking
+        if not timing.seeking:
+            self._peer.silent()
         waiter.set_exception(
             NoReply(
-                f"cannot get an answer from controller {request.serial} at {self._where}:"
+                f"cannot get an answer from controller {request.serial} at {self._peer.where}:"
                 f" nothing in {timing.response_s:g} s"
             )
         )

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gantry_agent.field.framing import dlt645, megatec, modbus, shengjiu, ydt1363
+from gantry_agent.field.framing import dlt645, megatec, modbus, shengjiu, ydt1363, zpta
 from gantry_agent.field.framing.found import Found, Shape
 from gantry_agent.field.request import (
+    AskInputs,
     AskLock,
     AskMeter,
     AskText,
@@ -24,7 +25,9 @@ from gantry_agent.field.request import (
     WriteRegisters,
 )
 
-LineRequest = ReadRegisters | ReadBits | WriteRegisters | WriteBit | PulseBit | AskText | AskYdt | AskMeter | AskLock
+LineRequest = (
+    ReadRegisters | ReadBits | WriteRegisters | WriteBit | PulseBit | AskText | AskYdt | AskMeter | AskLock | AskInputs
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,19 @@ _DLT645 = Framing(
     silence=lambda _request, _received: None,
     explain=dlt645.explain,
 )
+_ZPTA = Framing(
+    kept_bytes=zpta.KEPT_BYTES,
+    frame=zpta.frame,
+    find=zpta.find,
+    decode=zpta.decode,
+    answer_length=zpta.answer_length,
+    to_come=zpta.to_come,
+    promised=lambda _request, _received: 0,  # every frame is of one length
+    repeats_request=lambda _request: False,  # an answer has another function
+    shape=zpta.shape,
+    silence=lambda _request, _received: None,
+    explain=zpta.explain,
+)
 _FRAMINGS: dict[type[Any], Framing] = {
     ReadRegisters: _MODBUS,
     ReadBits: _MODBUS,
@@ -119,6 +135,7 @@ _FRAMINGS: dict[type[Any], Framing] = {
     AskYdt: _YDT1363,
     AskMeter: _DLT645,
     AskLock: _SHENGJIU,
+    AskInputs: _ZPTA,
 }
 
 

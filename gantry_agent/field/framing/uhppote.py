@@ -9,6 +9,7 @@ functions are asked when, and what their answers mean for a site, is not known h
 import struct
 from dataclasses import dataclass
 from datetime import date, datetime
+from ipaddress import IPv4Address
 from typing import Final
 
 from gantry_agent.field.request import AskController
@@ -29,7 +30,10 @@ GET_CARD: Final = 0x5A
 GET_CARD_AT: Final = 0x5C
 DISCOVER: Final = 0x94
 GET_EVENT: Final = 0xB0
+SET_LISTENER: Final = 0x90
+GET_LISTENER: Final = 0x92
 
+PUSH_MARKS: Final = frozenset({MARK, 0x19})  # firmware 6.62 begins a pushed event with 19
 ANYBODY: Final = 0  # the serial number to ask by who is there
 
 DOORS: Final = (1, 2, 3, 4)
@@ -37,7 +41,8 @@ SWIPE: Final = 1  # type of event: a card was shown
 HIGHEST_CARD: Final = 0xFFFFFFFE  # FFFFFFFF is what stands where a card was deleted
 DECLINED: Final = 0  # DeviceRefused.code: the controller understood and did not do it
 _ECHOED: Final = frozenset({GET_CARD, GET_EVENT})  # the answer begins with what was asked for, or with 0: there is none
-_SAYS_DONE: Final = frozenset({OPEN_DOOR, PUT_CARD, DELETE_CARD})  # byte 8 of the answer is 1, or 0: declined
+# Byte 8 of the answer is 1, or 0: declined.
+_SAYS_DONE: Final = frozenset({OPEN_DOOR, PUT_CARD, DELETE_CARD, SET_LISTENER})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,18 @@ class Event:
     granted: bool
     door: int
     card: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Whom a controller pushes events to, 0.0.0.0 is nobody; and its status each `every_s`, 0 is never."""
+
+    address: IPv4Address
+    port: int
+    every_s: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.address}:{self.port}"
 
 
 # --- frames ---------------------------------------------------------------------------------------------------------
@@ -109,6 +126,11 @@ def set_time(now: datetime) -> bytes:
     return bytes.fromhex(now.strftime("%Y%m%d%H%M%S"))
 
 
+def set_listener(wanted: Listener) -> bytes:
+    """The data of SET_LISTENER."""
+    return wanted.address.packed + struct.pack("<HB", wanted.port, wanted.every_s)
+
+
 # --- answers --------------------------------------------------------------------------------------------------------
 
 
@@ -143,6 +165,18 @@ def read_time(datagram: bytes) -> datetime | None:
         return datetime.strptime(datagram[HEAD : HEAD + 7].hex(), "%Y%m%d%H%M%S")  # noqa: DTZ007 - it has no zone
     except ValueError:
         return None
+
+
+def read_listener(datagram: bytes) -> Listener:
+    """Read an answer to GET_LISTENER."""
+    return Listener(IPv4Address(datagram[HEAD : HEAD + 4]), *struct.unpack_from("<HB", datagram, HEAD + 4))
+
+
+def pushed_by(datagram: bytes) -> int | None:
+    """Tell the serial number in an event that was pushed: a status nobody asked for. None for what is none."""
+    if len(datagram) != SIZE or datagram[0] not in PUSH_MARKS or datagram[1] != STATUS:
+        return None
+    return read_serial(datagram)
 
 
 def read_event(datagram: bytes) -> Event:
