@@ -4,6 +4,7 @@ A command is a checked order: its fields are within their values and name what t
 now is found out while it is carried out; how that ended is an Outcome, a value and never an exception.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -11,6 +12,7 @@ from decimal import Decimal
 from typing import Literal
 
 from gantry_agent.model import Channel
+from gantry_agent.text import Text
 
 # --- commands (PROTOCOL §3) -----------------------------------------------------------------------------------------
 
@@ -157,9 +159,13 @@ class Partial:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The order itself cannot be: `field` is missing, out of its values, or names what is not configured (D7)."""
+    """The order itself cannot be: `field` is missing, out of its values, or names what is not configured (D7).
+
+    `valid` says what would be, to a technician; the cloud hears the field alone (D3).
+    """
 
     field: str
+    valid: Text | None = dataclasses.field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,4 +183,4 @@ class Carried:
     """How a command ended, and what was written and read back for it, in order, for the audit and a dry run."""
 
     outcome: Outcome
-    steps: tuple[str, ...] = ()
+    steps: tuple[Text, ...] = ()

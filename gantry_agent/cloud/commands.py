@@ -34,7 +34,8 @@ from gantry_agent.command import (
     Unlock,
     UpdateNow,
 )
-from gantry_agent.model import Cabinet, Channel, Site
+from gantry_agent.model import Cabinet, Channel, Device, Relay, Site
+from gantry_agent.text import Text, joined
 
 Business = Mapping[str, object]
 
@@ -46,7 +47,11 @@ CARD_ID_LIMIT = 64  # longer than any card number; the source gives no length
 
 
 class Wrong(Exception):
-    """A field that is missing, outside its values or names what is not configured; the first argument is its name."""
+    """A field that is missing, outside its values or names what is not configured; and what would be valid."""
+
+    def __init__(self, name: str, valid: Text) -> None:
+        super().__init__(name)
+        self.valid = valid
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +71,18 @@ def read_commands(method: str, business: Business, site: Site) -> tuple[Command,
     try:
         orders = tuple(_orders(CHANNEL[method], business, site))
     except Wrong as wrong:
-        return Refused(str(wrong))
-    return orders or Refused(method)
+        return Refused(str(wrong), wrong.valid)
+    return orders or Refused(method, _one_of(KNOWN[method]))
 
 
 def read_media_query(business: Business, site: Site) -> MediaQuery | Refused:
     """The query of §3.3.2. `cabinetId` has its default here too, as its description says."""
     try:
         cabinet = _cabinet(business, site)
-        opened_at = read_time(_text(business, "doorOpenTime"), ZoneInfo(site.timezone))
+        form = Text("应为 yyyy-MM-dd hh:mm:ss.zzz", "must be yyyy-MM-dd hh:mm:ss.zzz")
+        opened_at = read_time(_text(business, "doorOpenTime", form), ZoneInfo(site.timezone))
     except Wrong as wrong:
-        return Refused(str(wrong))
+        return Refused(str(wrong), wrong.valid)
     return Refused("doorOpenTime") if opened_at is None else MediaQuery(cabinet.number, opened_at)
 
 
@@ -102,11 +108,11 @@ def unknown_members(method: str, business: Business) -> tuple[str, ...]:
 
 def _orders(channel: Channel, business: Business, site: Site) -> Iterable[Command]:
     if _present(business, "setServer"):
-        asked = _text(business, "setServer")
+        asked = _text(business, "setServer", SERVER)
         try:
             server_url("http://192.0.2.1/", asked)
         except ValueError as fault:
-            raise Wrong("setServer") from fault
+            raise Wrong("setServer", SERVER) from fault
         yield SetServer(channel, asked)
     if _present(business, "setFrequency"):
         yield SetFrequency(channel, _whole(business, "setFrequency", *INTERVAL_S))
@@ -127,33 +133,37 @@ def _reboot(business: Business, site: Site) -> Command:
         for relay in site.relays:
             if relay.default:
                 return Reboot(relay.name)
-        raise Wrong("rebootIp")
+        raise Wrong("rebootIp", _relays(site.relays))
+    text = _text(business, "rebootIp", _relays(site.relays))
     try:
-        address = ipaddress.ip_address(_text(business, "rebootIp"))
+        address = ipaddress.ip_address(text)
     except ValueError as fault:
-        raise Wrong("rebootIp") from fault
-    port = _whole(business, "rebootPort", 1, 65535)
+        raise Wrong("rebootIp", _relays(site.relays)) from fault
     there = [relay for relay in site.relays if ipaddress.ip_address(relay.ip) == address]
+    port = _whole(business, "rebootPort", 1, 65535, _relays(there or site.relays))
     for relay in there:
         if relay.port == port:
             return Reboot(relay.name)
-    raise Wrong("rebootPort" if there else "rebootIp")
+    raise Wrong("rebootPort" if there else "rebootIp", _relays(there or site.relays))
 
 
 def _unlock(business: Business, site: Site) -> Command:
     """cmd 2."""
     sides: tuple[Literal["front"], Literal["back"]] = ("front", "back")
     cabinet = _cabinet(business, site)
-    side = sides[_whole(business, "unlockDoorId", 1, 2) - 1]
-    if not any(door.side == side and door.unlock for door in cabinet.doors):
-        raise Wrong("unlockDoorId")
+    able = [door.side for door in cabinet.doors if door.unlock]
+    valid = _one_of((_DOORS[side] for side in sides if side in able), _NO_DOOR)
+    side = sides[_whole(business, "unlockDoorId", 1, 2, valid) - 1]
+    if side not in able:
+        raise Wrong("unlockDoorId", valid)
     return Unlock(cabinet.number, side)
 
 
 def _run_air_conditioner(business: Business, site: Site) -> Command:
     """cmd 3."""
     cabinet, number = _air_conditioner(business, site)
-    return RunAirConditioner(cabinet, number, run=_whole(business, "airOperate", 1, 2) == 1)
+    valid = Text("可用：1（运行）, 2（待机）", "valid: 1 (run), 2 (stand by)")
+    return RunAirConditioner(cabinet, number, run=_whole(business, "airOperate", 1, 2, valid) == 1)
 
 
 def _set_temperatures(business: Business, site: Site) -> Command:
@@ -161,17 +171,19 @@ def _set_temperatures(business: Business, site: Site) -> Command:
     cabinet, number = _air_conditioner(business, site)
     cooling, heating = _temperature(business, "autoRefrigerationTemp"), _temperature(business, "autoHeatingTemp")
     if cooling is None and heating is None:
-        raise Wrong("autoRefrigerationTemp")
+        raise Wrong("autoRefrigerationTemp", _TEMPERATURES)
     if cooling is not None and heating is not None and cooling <= heating:
-        raise Wrong("autoRefrigerationTemp")
+        valid = Text(f"须高于 autoHeatingTemp（{heating}）", f"must be above autoHeatingTemp ({heating})")
+        raise Wrong("autoRefrigerationTemp", valid)
     return SetTemperatures(cabinet, number, cooling, heating)
 
 
 def _power_mode(business: Business, site: Site) -> Command:
     """cmd 5. A level of its own that switches nothing off names what is not configured (D7)."""
-    mode = _whole(business, "mode", 0, 3)
+    valid = _one_of(["0", *(str(level) for level, outputs in enumerate(site.power_modes, 1) if outputs)])
+    mode = _whole(business, "mode", 0, 3, valid)
     if mode and not site.power_modes[mode - 1]:  # 成功 would tell that the rear antennas are off
-        raise Wrong("mode")
+        raise Wrong("mode", valid)
     return SetPowerMode(mode)
 
 
@@ -186,17 +198,20 @@ def _whitelist(business: Business, site: Site) -> Command:
     del site
     cards = business.get("cardInfos")
     if not isinstance(cards, list):
-        raise Wrong("cardInfos")
+        raise Wrong("cardInfos", _CARDS)
     found: dict[str, Card] = {}
     for place, card in enumerate(cards):
         if not isinstance(card, dict):
-            raise Wrong(f"cardInfos[{place}]")
+            raise Wrong(f"cardInfos[{place}]", _CARDS)
         number, expires = _scalar(card.get("cardId")), _scalar(card.get("expireDate"))
         if number is None or not _is_card(number):
-            raise Wrong(f"cardInfos[{place}].cardId")
+            raise Wrong(f"cardInfos[{place}].cardId", _CARD_ID)
         until = _date(expires)
-        if until is None or found.setdefault(number, Card(number, until)).expires != until:
-            raise Wrong(f"cardInfos[{place}].expireDate")
+        if until is None:
+            raise Wrong(f"cardInfos[{place}].expireDate", _DAY)
+        if found.setdefault(number, Card(number, until)).expires != until:
+            valid = Text("同一张卡出现两次，有效期不同", "one card has two dates; give it once")
+            raise Wrong(f"cardInfos[{place}].expireDate", valid)
     return SetWhitelist(tuple(found.values()))
 
 
@@ -264,26 +279,27 @@ def _present(business: Business, name: str) -> bool:
     return business.get(name) is not None
 
 
-def _text(business: Business, name: str) -> str:
+def _text(business: Business, name: str, valid: Text) -> str:
     text = _scalar(business.get(name))
     if not text:
-        raise Wrong(name)
+        raise Wrong(name, valid)
     return text
 
 
-def _whole(business: Business, name: str, lowest: int, highest: int) -> int:
-    text = _text(business, name)
+def _whole(business: Business, name: str, lowest: int, highest: int, valid: Text | None = None) -> int:
+    can = valid or Text(f"可用：{lowest}–{highest} 的整数", f"valid: a whole number from {lowest} to {highest}")
+    text = _text(business, name, can)
     if _WHOLE.fullmatch(text) is None or not lowest <= int(text) <= highest:
-        raise Wrong(name)
+        raise Wrong(name, can)
     return int(text)
 
 
 def _temperature(business: Business, name: str) -> Decimal | None:
     if not _present(business, name):
         return None
-    text = _text(business, name)
+    text = _text(business, name, _TEMPERATURES)
     if _TEMPERATURE.fullmatch(text) is None or not TEMPERATURE_C[0] <= Decimal(text) <= TEMPERATURE_C[1]:
-        raise Wrong(name)
+        raise Wrong(name, _TEMPERATURES)
     return Decimal(text)
 
 
@@ -301,28 +317,67 @@ def _date(text: str | None) -> date | None:
 
 
 def _cabinet(business: Business, site: Site) -> Cabinet:
-    number = _whole(business, "cabinetId", 1, 999_999_999) if _present(business, "cabinetId") else 1
+    valid = _one_of(str(cabinet.number) for cabinet in site.cabinets)
+    number = _whole(business, "cabinetId", 1, 999_999_999, valid) if _present(business, "cabinetId") else 1
     for cabinet in site.cabinets:
         if cabinet.number == number:
             return cabinet
-    raise Wrong("cabinetId")
+    raise Wrong("cabinetId", valid)
 
 
 def _air_conditioner(business: Business, site: Site) -> tuple[int, int]:
     """Cabinet and air conditioner, the latter 0 for every one; refused where there is none to mean."""
     cabinet = _cabinet(business, site)
-    number = _whole(business, "airId", 0, 999_999_999)
-    numbers = air_conditioners(site, cabinet.number)
+    numbers = air_conditioners(site.devices.values(), cabinet.number)
+    valid = _one_of([Text("0（全部）", "0 (all)"), *map(str, numbers)] if numbers else (), _NO_AIR)
+    number = _whole(business, "airId", 0, 999_999_999, valid)
     if not numbers or (number and number not in numbers):
-        raise Wrong("airId")
+        raise Wrong("airId", valid)
     return cabinet.number, number
 
 
-def air_conditioners(site: Site, cabinet: int) -> tuple[int, ...]:
+def air_conditioners(devices: Iterable[Device], cabinet: int) -> tuple[int, ...]:
     """The numbers of a cabinet's air conditioners."""
     member = "airConditioners"
-    devices = (device for device in site.devices.values() if device.cabinet == cabinet and member not in device.skip)
-    return tuple(sorted({number for device in devices for number in device.roles.get(member, ())}))
+    mine = (device for device in devices if device.cabinet == cabinet and member not in device.skip)
+    return tuple(sorted({number for device in mine for number in device.roles.get(member, ())}))
+
+
+# --- what would be valid, for a technician ---------------------------------------------------------------------------
+
+SERVER = Text(
+    "可用：[http[s]://]主机[:端口][/路径]，例如 192.168.1.1:8080",
+    "valid: [http[s]://]host[:port][/path], like 192.168.1.1:8080",
+)
+_TEMPERATURES = Text(
+    f"可用：{TEMPERATURE_C[0]}–{TEMPERATURE_C[1]} °C，最多两位小数",
+    f"valid: {TEMPERATURE_C[0]} to {TEMPERATURE_C[1]} °C, with at most two decimals",
+)
+_CARDS = Text(
+    "应为列表，每项有 cardId 和 expireDate（yyyy-mm-dd）",
+    "must be a list of items with cardId and expireDate (yyyy-mm-dd)",
+)
+_CARD_ID = Text(f"应为卡号，1–{CARD_ID_LIMIT} 个字符", f"must be a card's number, 1 to {CARD_ID_LIMIT} characters")
+_DAY = Text("应为 yyyy-mm-dd", "must be yyyy-mm-dd, like 2027-12-31")
+_NOTHING = Text("", "")
+_NO_DOOR = Text("本机柜没有可远程解锁的门", "no door of this cabinet has an unlock")
+_NO_AIR = Text("本机柜没有空调", "this cabinet has no air conditioner")
+_NO_RELAY = Text("站点文件没有 relays", "the site file has no relays")
+_DOORS: Mapping[str, Text] = MappingProxyType(
+    {"front": Text("1（前门）", "1 (front)"), "back": Text("2（后门）", "2 (back)")}
+)
+
+
+def _one_of(words: Iterable[str | Text], none: Text = _NOTHING) -> Text:
+    """The words that are valid; `none` where there is nothing that could be meant."""
+    texts = [Text(word, word) if isinstance(word, str) else word for word in words]
+    said = joined(texts, ", ", ", ")
+    return Text(f"可用：{said.zh}", f"valid: {said.en}") if texts else none
+
+
+def _relays(relays: Iterable[Relay]) -> Text:
+    """Addresses as the command gives them, and what they stand for."""
+    return _one_of((f"{one.ip} {one.port} ({one.name})" for one in relays), _NO_RELAY)
 
 
 # --- setServer (D9) -------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from gantry_agent.cloud.rates import Rates, asker_at
 from gantry_agent.cloud.reception import BACKLOG, Reception
 from gantry_agent.command import Refused
 from gantry_agent.model import AgentError, Site
+from gantry_agent.text import Text
 
 log = logging.getLogger(__name__)
 
@@ -221,7 +222,8 @@ class Control:
         enclosure = await self._envelopes.enclose(capture) if capture else None
         if enclosure is None:
             return self._execution.refuse(who, Refusal(Code.NO_MEDIA))
-        self._execution.note(who.entry(f"answered with {enclosure.name}, MD5 {enclosure.md5}", b""))
+        sent = f"{enclosure.name}, MD5 {enclosure.md5}"
+        self._execution.note(who.entry(Text(f"已发送 {sent}", f"answered with {sent}"), b""))
         log.info("%s gets %s (%d kB)", who.who, enclosure.name, enclosure.size // 1000)
         return enclosure
 

@@ -15,13 +15,17 @@ from typing import Final, Protocol, TypeVar
 
 from gantry_agent.cloud import commands, protocol
 from gantry_agent.cloud.protocol import Code, Refusal
-from gantry_agent.command import Carried, Command, Done, Failed, Outcome, Partial, Refused, SetWhitelist, UpdateNow
+from gantry_agent.cloud.words import shown
+from gantry_agent.command import Carried, Command, Done, Failed, Outcome, Partial, Refused, UpdateNow
 from gantry_agent.core.audit import Entry
 from gantry_agent.model import AgentError, Site
+from gantry_agent.text import Text, joined, read_kept
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+NOTHING: Final = Text("", "")
 
 COMMAND_S: Final = 30.0  # longer than any confirmation by read-back; beyond it the cloud has hung up
 ANSWERS_UNSAVED: Final = 256  # remembered in memory while the store cannot
@@ -51,10 +55,10 @@ class Asked:
     digest: str
     what: str = ""
 
-    def entry(self, outcome: str, answer: bytes, intent: str = "", steps: tuple[str, ...] = ()) -> Entry:
-        """What the audit says of it."""
-        said = answer.decode("utf-8", "replace")
-        return Entry(self.at, self.who, self.via, self.what, self.digest, intent, steps, outcome, said)
+    def entry(self, outcome: Text, answer: bytes, intent: Text = NOTHING, steps: Iterable[Text] = ()) -> Entry:
+        """What the audit says of it, in both languages."""
+        said, done = answer.decode("utf-8", "replace"), tuple(step.kept() for step in steps)
+        return Entry(self.at, self.who, self.via, self.what, self.digest, intent.kept(), done, outcome.kept(), said)
 
 
 def asked(who: str, via: str, at: float, body: bytes) -> Asked:
@@ -88,6 +92,7 @@ class Execution:
         self._strangers, self._counted_at = float(STRANGERS), 0.0  # that may still be noted; the loop's time
         self._write = asyncio.Event()
         self.tasks: asyncio.TaskGroup | None = None
+        self.present: Callable[[Command], Awaitable[Outcome | None]] | None = None  # how a wish stands by now
 
     async def run(self) -> None:
         """Write down refusals until cancelled; those that wait then are written as well."""
@@ -113,7 +118,7 @@ class Execution:
         if stranger and not self._room_for_stranger():
             self._untold += 1
         else:
-            self.note(asked.entry("refused", told))
+            self.note(asked.entry(Text("拒绝", "refused"), told))
         return told
 
     def _room_for_stranger(self) -> bool:
@@ -133,22 +138,35 @@ class Execution:
             self._untold += 1
         self._write.set()
 
-    async def answer(self, asked: Asked, method: str, business: commands.Business, md5: str | None) -> bytes:
+    async def answer(
+        self,
+        asked: Asked,
+        method: str,
+        business: commands.Business,
+        md5: str | None,
+        refused: Callable[[Refused], None] | None = None,
+    ) -> bytes:
         """Do what a checked request asks, or say what was answered when the same bytes came before (D6).
 
-        Without `md5` it is never a repeat. While the first is executed its repeats wait for it.
+        Without `md5` it is never a repeat. While the first is executed its repeats wait for it. `refused` is told of
+        an order that cannot be, with what would be valid.
         """
         if self.tasks is None:
-            raise AgentError("cannot carry out a command: the control port is not up, see the log")
+            raise AgentError(
+                Text(
+                    "无法执行命令：控制端口没有打开，见日志",
+                    "cannot carry out a command: the control port is not up, see the log",
+                )
+            )
         name = md5 or f"{id(asked)}"
         if (task := self._executing.get(name)) is None:
-            task = self.tasks.create_task(
-                self.guarded(self._answer(asked, method, business, md5)), name=f"request {name[:8]}"
-            )
+            work = self._answer(asked, method, business, md5, refused or (lambda _: None))
+            task = self.tasks.create_task(self.guarded(work), name=f"request {name[:8]}")
             self._executing[name] = task
             task.add_done_callback(lambda _: self._executing.pop(name, None))
         else:
-            self.note(asked.entry("a repeat of one under way; not executed again", b""))
+            said = Text("重复请求，前一个正在执行；未再执行", "a repeat of one under way; not executed again")
+            self.note(asked.entry(said, b""))
         return await asyncio.shield(task)  # a caller that hangs up does not stop what others wait for
 
     async def guarded(self, work: Awaitable[T]) -> T | bytes:
@@ -159,28 +177,66 @@ class Execution:
             log.exception("a request failed on a bug")
             return protocol.answer(Code.UNKNOWN)
 
-    async def _answer(self, asked: Asked, method: str, business: commands.Business, md5: str | None) -> bytes:
+    async def _answer(
+        self,
+        asked: Asked,
+        method: str,
+        business: commands.Business,
+        md5: str | None,
+        refused: Callable[[Refused], None],
+    ) -> bytes:
         if md5 is not None and (given := await self._recall(md5)) is not None:
+            if given == INTERRUPTED and (stands := await self._as_it_stands(asked, method, business, md5)) is not None:
+                return stands
             log.info("%s repeats a request of %s; it is not executed again", asked.who, method)
-            self.note(asked.entry("a repeat; not executed again", given))
+            self.note(asked.entry(Text("重复请求；未再执行", "a repeat; not executed again"), given))
             return given
         orders = commands.read_commands(method, business, self._site)
         if isinstance(orders, Refused):
+            refused(orders)
             return self.refuse(asked, Refusal(Code.BAD_PARAMETER, orders.field))
-        intent = "; ".join(map(shown, orders))
+        intent = joined(map(shown, orders))
         token = await self._begin(asked, intent, md5)
         # Begun: whatever comes now is the answer to every repeat.
-        steps: list[str] = []
-        told = await self.guarded(self._execute(asked.who, orders, steps))
-        outcome = "done" if protocol.says_ok(told) else "not done"
-        await self._end(token, asked.entry(outcome, told, intent, tuple(steps)), md5, told)
+        steps: list[Text] = []
+        told = await self.guarded(self._execute(asked.who, orders, steps, refused))
+        outcome = Text("已执行", "done") if protocol.says_ok(told) else Text("未执行", "not done")
+        await self._end(token, asked.entry(outcome, told, intent, steps), md5, told)
         for order in orders:
             if isinstance(order, UpdateNow):
                 assert self.tasks is not None
                 self.tasks.create_task(self.guarded(self._trigger(order)), name=f"update {order.channel}")
         return told
 
-    async def _execute(self, who: str, orders: tuple[Command, ...], steps: list[str]) -> bytes:
+    async def _as_it_stands(self, asked: Asked, method: str, business: commands.Business, md5: str) -> bytes | None:
+        """Answer the repeat of a request that was interrupted, where its order is a wish that a later run carries out.
+
+        Nothing is executed for it. Once it is done, that is its answer; None for what nobody can tell of.
+        """
+        read = commands.read_commands(method, business, self._site)
+        orders = () if isinstance(read, Refused) else [one for one in read if not isinstance(one, UpdateNow)]
+        if self.present is None or len(orders) != 1:
+            return None
+        try:
+            async with asyncio.timeout(self._command_s):
+                outcome = await self.present(orders[0])
+        except TimeoutError:
+            outcome = Failed("超时")
+        if outcome is None:
+            return None
+        refusal = why_not(outcome)
+        told = protocol.answer(refusal.code, refusal.detail) if refusal else protocol.answer(Code.OK)
+        said = Text("中断请求的重复；按现状应答", "a repeat of one that was interrupted; answered by how it stands now")
+        entry = asked.entry(said, told, shown(orders[0]))
+        if refusal:
+            self.note(entry)
+        else:
+            await self._end(None, entry, md5, told)
+        return told
+
+    async def _execute(
+        self, who: str, orders: tuple[Command, ...], steps: list[Text], refused: Callable[[Refused], None]
+    ) -> bytes:
         """Server, frequency, cmd in that order; the first that fails ends it (D8)."""
         told: dict[str, object] = {}
         for order in orders:
@@ -188,12 +244,14 @@ class Execution:
                 continue
             carried = await self._carried(order)
             steps += carried.steps
+            if isinstance(carried.outcome, Refused):
+                refused(carried.outcome)
             if (refusal := why_not(carried.outcome)) is not None:
-                log.warning("%s ordered %s: %s %s", who, shown(order), refusal.code, refusal.detail)
+                log.warning("%s ordered %s: %s %s", who, shown(order).en, refusal.code, refusal.detail)
                 return protocol.answer(refusal.code, refusal.detail)
             if isinstance(carried.outcome, Done) and carried.outcome.told is not None:
                 told[protocol.TEST_RESULT] = dict(carried.outcome.told)  # only cmd 10 asks anything
-            log.info("%s ordered %s: done", who, shown(order))
+            log.info("%s ordered %s: done", who, shown(order).en)
         return protocol.answer(Code.OK, extra=told)
 
     async def _carried(self, order: Command) -> Carried:
@@ -205,7 +263,7 @@ class Execution:
                 raise
             return Carried(Failed("超时"))
         except AgentError as fault:  # no bug: a device or the disk
-            log.warning("cannot carry out %s: %s", shown(order), fault)
+            log.warning("cannot carry out %s: %s", shown(order).en, fault)
             return Carried(Failed("内部错误，见日志"))
 
     async def _trigger(self, order: UpdateNow) -> bytes:
@@ -226,11 +284,11 @@ class Execution:
             return None
         return None if told is None else told.encode()
 
-    async def _begin(self, asked: Asked, intent: str, md5: str | None) -> int | None:
+    async def _begin(self, asked: Asked, intent: Text, md5: str | None) -> int | None:
         """Write down what is about to be done. A full disk must not keep a door shut."""
         repeat = None if md5 is None else (md5, INTERRUPTED.decode())
         try:
-            return await self._register.begin_request(asked.entry("", b"", intent), repeat, self._now())
+            return await self._register.begin_request(asked.entry(NOTHING, b"", intent), repeat, self._now())
         except AgentError as fault:
             log.error("cannot write down a request: %s", fault)  # noqa: TRY400 -- the cause is in the message
             self._keep_unsaved(md5, INTERRUPTED)
@@ -255,8 +313,9 @@ class Execution:
         self._write.clear()
         entries, self._refusals = self._refusals, []
         if self._untold and entries:
-            said = f"{entries[-1].outcome}; {self._untold} more requests were not noted"
-            entries[-1] = replace(entries[-1], outcome=said)
+            more = Text(f"另有 {self._untold} 个请求未记录", f"{self._untold} more requests were not noted")
+            said = joined((read_kept(entries[-1].outcome), more))
+            entries[-1] = replace(entries[-1], outcome=said.kept())
             self._untold = 0
         if not entries:
             return
@@ -264,11 +323,6 @@ class Execution:
             await self._register.note_requests(entries)
         except AgentError as fault:
             log.error("cannot write %d requests to the audit: %s", len(entries), fault)  # noqa: TRY400
-
-
-def shown(order: Command) -> str:
-    """An order for log and audit; of a whitelist its length, for it is long and its numbers open doors."""
-    return f"SetWhitelist of {len(order.cards)} cards" if isinstance(order, SetWhitelist) else str(order)
 
 
 def why_not(outcome: Outcome) -> Refusal | None:

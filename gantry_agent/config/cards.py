@@ -9,11 +9,18 @@ from dataclasses import replace
 
 from gantry_agent.config import schema
 from gantry_agent.config.complaints import Complaints
+from gantry_agent.config.crosscheck import Problem
 from gantry_agent.faults import Path_, suggest
 from gantry_agent.field.plan_controller import UHPPOTE, serial
-from gantry_agent.field.product import InSwipe, OpensDoor, Profile
+from gantry_agent.field.product import (
+    Profile,
+)
+from gantry_agent.field.product_places import (
+    InSwipe,
+    OpensDoor,
+)
 from gantry_agent.field.profile_controller import SERIAL
-from gantry_agent.model import Cabinet, Device, Door, DoorController, Reader
+from gantry_agent.model import Cabinet, Device, Door, DoorController, Reader, Site
 from gantry_agent.text import Text
 
 HIGHEST_SERIAL = 0xFFFFFFFF
@@ -129,7 +136,7 @@ class Gates:
     def _names_no_door(self, keys: Collection[str]) -> bool:
         """Whether an output of the board is faulty itself, and told."""
         outputs = [output for cabinet in self._cabinets for output in cabinet.outputs.values()]
-        return any(one.device in keys and one.point not in self._profiles[one.device].writable for one in outputs)
+        return any(one.device in keys and self._profiles[one.device].switched(one.point) is None for one in outputs)
 
     def _has_serial(self, key: str, profile: Profile) -> bool:
         value = profile.parameters_of(self._devices[key]).get(SERIAL)
@@ -144,3 +151,21 @@ class Gates:
         )
         self._complaints.add(path, said.zh, said.en)
         return False
+
+
+def doubts(shape: schema.SiteFile, site: Site) -> Iterator[Problem]:
+    """What of doors and cards, found without a fault, should be looked at again."""
+    if "access" in shape.model_fields_set and not site.readers and not site.controllers:
+        said = Text(
+            "没有门禁控制器，也没有门给出 reader：白名单（cmd 7）会被拒绝，access 不起作用",
+            "no door has a controller or a reader: a whitelist (cmd 7) is refused, and access does nothing",
+        )
+        yield ("access",), said, True
+    for i, cabinet in enumerate(shape.cabinets):
+        front, back = cabinet.doors.front, cabinet.doors.back
+        if front and back and front.unlock is not None and front.unlock == back.unlock:
+            said = Text(
+                f"前后门都由 {back.unlock} 解锁：一条开门命令会打开两扇门",
+                f"{back.unlock} unlocks both doors: an order for one opens the other too",
+            )
+            yield ("cabinets", i, "doors", "back", "unlock"), said, False

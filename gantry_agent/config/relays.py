@@ -4,19 +4,28 @@ An output that cuts a supply is on while it cuts, and wired normally closed: a d
 way to the cloud, or this very PC, may be rebooted; no power mode may leave it off, since nobody could order it on.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from gantry_agent.config import schema
 from gantry_agent.config.complaints import Complaints
+from gantry_agent.config.crosscheck import Problem
+from gantry_agent.config.feeds import AIR
 from gantry_agent.faults import Path_, suggest
+from gantry_agent.field.plan_writes import can_pulse
 from gantry_agent.field.product import Profile
-from gantry_agent.model import Cabinet, Output, Relay
+from gantry_agent.model import Cabinet, Output, Relay, Site
 from gantry_agent.text import Text
 
 Place = tuple[int, str]  # cabinet, name of the output
 Modes = tuple[tuple[Place, ...], ...]  # by level, from 1
 HOST = "host"
 LEVELS = (1, 2, 3)
+ANSWER_NEEDS: Mapping[str, Text] = MappingProxyType(
+    {"uplink": Text("上行网络", "the way to the cloud"), "agent": Text("本机", "this PC")}
+)
+_COOLING = re.compile(r"air|cool|hvac|kongtiao|(^|[-_])(ac|kt)($|[-_\d])", re.IGNORECASE)  # in the name of an output
 
 
 class Supplies:
@@ -66,20 +75,27 @@ class Supplies:
         if place in self._taken:
             yield _in_use(output, self._taken[place])
         if output.feeds == "agent" and not self._times_itself(output, given.pulse_s):
+            times = self._times(output)
             yield Text(
-                f"{output.name} 为本机供电，须由能自行计时脉冲的继电器板控制（型号中有 pulse），否则断电后无人恢复",
-                f"{output.name} feeds this PC and needs a board that times the pulse itself (`pulse` in its profile); "
-                "otherwise nobody would switch it on again",
+                f"{output.name} 为本机供电，须由能自行计时脉冲的继电器板控制（型号中有 pulse{times.zh}），"
+                "否则断电后无人恢复",
+                f"{output.name} feeds this PC and needs a board that times the pulse itself (`pulse` in its profile"
+                f"{times.en}); otherwise nobody would switch it on again",
             )
 
     def _times_itself(self, output: Output, seconds: float) -> bool:
         profile = self._profiles.get(output.device)
-        point = profile.points.get(output.point) if profile else None
-        if point is None:
+        if profile is None or profile.switched(output.point) is None:
             return True  # told already
-        pulse = point.pulse
-        place = (pulse.off if output.invert else pulse.on) if pulse else None
-        return pulse is not None and place is not None and pulse.steps(seconds) is not None
+        return can_pulse(profile, output.point, int(not output.invert), seconds)
+
+    def _times(self, output: Output) -> Text:
+        """The pulses that the output's device can time, to be put in brackets."""
+        profile = self._profiles.get(output.device)
+        found = profile.switched(output.point) if profile else None
+        if found is None or found.point.pulse is None or found.point.pulse.place(int(not output.invert)) is None:
+            return Text("", "")
+        return Text(f"，可用 {found.point.pulse.times()} 秒", f": {found.point.pulse.times()} s")
 
     def _alone(self, path: Path_, relay: Relay, others: Sequence[Relay]) -> None:
         for other in others:
@@ -121,8 +137,7 @@ class Supplies:
 
     def _never(self, place: Place) -> Iterator[Text]:
         output = self._outputs[place]
-        if output.feeds:
-            what = {"uplink": Text("上行网络", "the way to the cloud"), "agent": Text("本机", "this PC")}[output.feeds]
+        if what := ANSWER_NEEDS.get(output.feeds):
             yield Text(
                 f"{output.name} 为{what.zh}供电，不能列入供电模式：切断后平台无法再恢复",
                 f"{output.name} feeds {what.en} and cannot be in a power mode: nobody could order it on again",
@@ -167,6 +182,75 @@ class Supplies:
     def _say_each(self, path: Path_, texts: Iterator[Text]) -> None:
         for said in texts:
             self._say(path, said)
+
+
+def doubts(shape: schema.SiteFile, site: Site, profiles: Mapping[str, Profile]) -> Iterator[Problem]:
+    """What of both sections, found without a fault, should be looked at again; `profiles` are by device."""
+    named: dict[Place, list[int]] = {}  # with the levels of power modes
+    for relay in site.relays:
+        if relay.output is not None:
+            named.setdefault(relay.output, [])
+    for level, places in enumerate(site.power_modes, 1):
+        for place in places:
+            named.setdefault(place, []).append(level)
+    for place, levels in named.items():
+        output, path = site.output(place), _written_at(shape, place)
+        if output.invert:
+            yield (*path, "invert"), _inverted(output), False
+        if not output.feeds and (1 in levels or _COOLING.search(output.name)):
+            said = Text(
+                f"{output.name} 若为空调供电，请写 feeds: airConditioners，否则恢复供电时不等待压缩机停机时间",
+                f"if {output.name} feeds an air conditioner write feeds: airConditioners, or its supply comes back "
+                "without the compressor's rest",
+            )
+            yield path, said, True
+    rest_s = site.interlocks.compressor_off_s
+    for i, relay in enumerate(site.relays):
+        if relay.output is not None and site.output(relay.output).feeds == AIR and relay.pulse_s < rest_s:
+            said = Text(
+                f"{relay.name} 为空调供电：断电 {rest_s:g} 秒（compressor_off_s），而非 {relay.pulse_s:g} 秒",
+                f"{relay.name} feeds an air conditioner: it is cut for {rest_s:g} s (compressor_off_s of interlocks), "
+                f"not {relay.pulse_s:g}",
+            )
+            yield ("relays", i, "output"), said, False
+    yield from _widths(site, profiles)
+
+
+def _widths(site: Site, profiles: Mapping[str, Profile]) -> Iterator[Problem]:
+    """Relays whose device times the pulse, but for as long as somebody has set it up for."""
+    for i, relay in enumerate(site.relays):
+        output = site.output(relay.output) if relay.output is not None else None
+        if output is None or output.feeds == AIR:  # lasts for the compressor's rest
+            continue
+        profile = profiles[output.device]
+        if not can_pulse(profile, output.point, int(not output.invert), relay.pulse_s):
+            continue
+        found = profile.switched(output.point)
+        width = found.point.pulse.width if found and found.point.pulse else None
+        if width is None or width.settable:
+            continue
+        less = (
+            Text("否则不执行重启", "else it is not rebooted at all")
+            if output.feeds == "agent"
+            else Text("否则由本程序计时，须在运行才能恢复供电", "else this program times it, and has to live for that")
+        )
+        said = Text(
+            f"{output.name} 的断电时间由设备自身的脉宽决定，请在设备上设为 {relay.pulse_s:g} 秒，{less.zh}",
+            f"{output.name} is cut for as long as the device is set up for: set {relay.pulse_s:g} s there, {less.en}",
+        )
+        yield ("relays", i, "pulse_s"), said, False
+
+
+def _written_at(shape: schema.SiteFile, place: Place) -> Path_:
+    return next(("cabinets", i, "outputs", place[1]) for i, one in enumerate(shape.cabinets) if one.id == place[0])
+
+
+def _inverted(output: Output) -> Text:
+    return Text(
+        f"{output.name} 为 invert：断开 = 断电，板卡失电或失效时供电就被切断；请接常闭触点并去掉 invert",
+        f"{output.name} is inverted: its supply is cut while the contact is open, so a board that is dead or loses "
+        "power cuts it; wire the normally closed contact and take invert out",
+    )
 
 
 def _used_by_doors(cabinet: Cabinet) -> Iterator[tuple[str, Text]]:

@@ -2,9 +2,10 @@
 
 The first event opens a window of at most 100 ms. It closes as soon as nothing more can belong to the event: a mains
 failure shows in meters, rectifiers, UPS and air conditioners, which are on several buses, so the window waits until
-each of them has spoken once more; a door event waits for the rest of the doors, which mostly came in the same answer;
-water and smoke wait for nobody. `absorb` names the devices worth asking at once. A pure account: monotonic times are
-given, and nothing here builds or sends a record.
+each of them has spoken once more or is silent; a door event waits for the rest of the doors, which mostly came in the
+same answer; water and smoke wait for nobody. A site whose line is too slow for that may give the power more time; what
+else changes then is not kept for longer than ever. `absorb` names the devices worth asking at once. A pure account:
+monotonic times are given, and nothing here builds or sends a record.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -63,15 +64,22 @@ class Gathering:
     """The windows that are open, the inputs that are held down, and what has been announced."""
 
     holds: Holds
+    power_s: float = LONGEST_S  # how long changes of the power are gathered, at most
     _windows: dict[int, _Window] = field(default_factory=dict)
     _kept: dict[int, Taken] = field(default_factory=dict)  # the latest of each cabinet
 
     def absorb(
-        self, watch: Watch, events: Iterable[Event], heard: Collection[tuple[Role, str]], now: float
+        self,
+        watch: Watch,
+        events: Iterable[Event],
+        heard: Collection[tuple[Role, str]],
+        now: float,
+        partial: Collection[tuple[Role, str]] = (),
     ) -> Absorbed:
-        """Take in one message: the fields it said (`heard`) and what changed by it."""
+        """Take in one message: the fields it said (`heard`; `partial` may say more soon), and what changed by it."""
         if not events and not self._windows:
             return _NOTHING
+        heard = {key for key in heard if key not in partial or key[0].member not in _POWER}  # a door does not wait
         pushed: list[Event] = []
         held: list[Key] = []
         asked: set[str] = set()
@@ -82,18 +90,24 @@ class Gathering:
             held += [key for key, verdict in verdicts.items() if verdict is Admission.HOLD_BEGINS]
             if Admission.PUSHED in verdicts.values():
                 pushed.append(event)
-                window = self.open(event.role.cabinet, now)
+                longest_s = LONGEST_S if _POWER.isdisjoint(TOGETHER[event.role.member]) else self.power_s
+                window = self.open(event.role.cabinet, now, longest_s)
                 fresh = _missing(watch, event).difference(heard, window.heard, window.missing)
                 window.missing |= fresh
                 asked |= _givers(watch, fresh)
         for window in self._windows.values():
             window.missing.difference_update(heard)
             window.heard.update(heard)
+            for device in _givers(watch, window.missing):
+                if watch.misses.get(device):  # it went silent meanwhile, with the mains perhaps
+                    window.missing.difference_update(watch.layout.filled[device])
         return Absorbed(tuple(pushed), frozenset(asked), tuple(held))
 
-    def open(self, cabinet: int, now: float) -> _Window:
-        """Open a cabinet's window, or give the one that is open."""
-        return self._windows.setdefault(cabinet, _Window(now + LONGEST_S))
+    def open(self, cabinet: int, now: float, longest_s: float = LONGEST_S) -> _Window:
+        """Open a cabinet's window, or give the one that is open, which closes no later for it."""
+        window = self._windows.setdefault(cabinet, _Window(now + longest_s))
+        window.until = min(window.until, now + longest_s)
+        return window
 
     def take(self, watch: Watch, cabinet: int) -> Taken:
         """Close a cabinet's window, since its record is being built: what comes now belongs to the next.

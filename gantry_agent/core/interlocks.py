@@ -5,7 +5,7 @@ taken to be bad: no order is worth a dark cabinet. Instants are given, all of on
 to hold across a restart is kept by the wall clock and taken up with `taken_up`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import ceil
 
 from gantry_agent.model import Interlocks, Quality, Reading, Role, Snapshot, Value
@@ -41,6 +41,19 @@ def compressor(off_since: float | None, now: float, rest_s: float) -> str | None
     """
     left = 0.0 if off_since is None else off_since + rest_s - now
     return f"压缩机保护，还需{ceil(left)}秒" if left > 0 else None
+
+
+def supply(cut_at: float, stopped: Iterable[float], now: float, rest_s: float) -> float:
+    """Seconds that a supply stays cut still, for the compressors that it feeds would run at once (cmd 1 and 5).
+
+    Counted from when it was cut or one of them last ran (`stopped`), whichever is later.
+    """
+    return max(0.0, max((cut_at, *stopped)) + rest_s - now)
+
+
+def stays_cut(left_s: float) -> str:
+    """What the cloud hears of a supply that comes back by itself when its compressors have rested."""
+    return f"压缩机保护，{ceil(left_s)}秒后恢复"
 
 
 # --- batteries ------------------------------------------------------------------------------------------------------

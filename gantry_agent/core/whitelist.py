@@ -14,13 +14,15 @@ the 32 bits, for a Wiegand-26 reader on a UHPPOTE controller facility × 100000 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Literal
 
 from gantry_agent.command import Card
 
 CardNumbers = Literal["decimal", "hex"]
 
+EARLIEST_YEAR = 2024  # a clock that shows an older one has lost its time
+MOST_CARDS = 20_000  # more than one order of the usual size brings (1 MiB: 19 000); a controller takes minutes for them
 FIRST_DAY = date(2020, 1, 1)  # from when cards are valid in a controller that wants to know: before any that is sent
 STALE_S = 5.0  # a reading so long after the last one tells nothing of when a card was shown, nor
 STALE_PERIODS = 3  # so many periods after it, where cards are looked for less often
@@ -41,6 +43,31 @@ def masked(card: str | int) -> str:
     """A card number for the log: it opens doors, so at most its last four digits, and never more than half of it."""
     text = str(card)
     return "…" + text[max(len(text) - 4, (len(text) + 1) // 2) :]
+
+
+def read_day(text: str) -> date | None:
+    """Read a day as it was kept; None for what is none."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def is_lost(shown: date) -> bool:
+    """Whether a clock that shows this has obviously lost its time: a PC without its battery begins in the past."""
+    return shown.year < EARLIEST_YEAR
+
+
+def day_now(shown: date, known: date | None, run_s: float) -> date:
+    """The day by which cards expire: the clock's, or what is known where that has obviously lost its time.
+
+    By such a clock no card would ever expire; were every card refused, nobody could get in to mend it. So the day
+    counts on from the last one that a good clock has shown (`known`, `run_s` seconds ago): who had expired stays out,
+    and the others expire as time goes by.
+    """
+    if not is_lost(shown):
+        return shown
+    return (known or date(EARLIEST_YEAR, 1, 1)) + timedelta(seconds=run_s)
 
 
 # --- the list -------------------------------------------------------------------------------------------------------

@@ -74,7 +74,8 @@ def _down(look: Look, units: tuple[Listened, ...]) -> Iterator[Finding]:
     if (down := look.figures.down) is not None:
         said = _DOWN[down.kind]
         zh, en = said.zh.format(place=look.place), said.en.format(place=look.place)
-        yield Text(f"{zh}（{down.why}）", f"{en} ({down.why})"), units
+        more = f"（{down.why}）" if down.kind == "other" else ""  # the others' Chinese says it; the reason is English
+        yield Text(f"{zh}{more}", f"{en} ({down.why})"), units
 
 
 def _losses(look: Look, units: tuple[Listened, ...]) -> Iterator[Finding]:
@@ -192,24 +193,47 @@ def _all_silent(look: Look, _units: tuple[Listened, ...]) -> Iterator[Finding]:
     yield said, asked
 
 
+_UNHEARD: Mapping[str, Text] = MappingProxyType(  # by kind of bus, of those that have no wiring to be looked at
+    {
+        "snmp": Text(
+            "SNMP 代理 {place} 无应答（{n} 次）：团体名或 v3 用户/口令不对、代理未启用、限制了来访地址，或 IP 不对",
+            "the SNMP agent {place} does not answer ({n} questions): wrong community or v3 user and keys,"
+            " agent off, our address not allowed, or wrong IP",
+        ),
+        "uhppote": Text(
+            "{place} 上的 {zh} 无应答（{n} 次）：控制器断电、IP 地址或序列号不对，或中间有防火墙",
+            "{en} at {place}: no answer ({n} questions): no supply, wrong IP address or serial number, or a firewall"
+            " on the way",
+        ),
+        "zte-http": Text(
+            "动环监控单元 {place} 没有 {zh} 的数据（{n} 次）：该设备断电或与单元断开，或 object 编号不对",
+            "the site unit {place} has nothing of {en} ({n} questions): no supply, its cable to the unit, or a wrong"
+            " object number",
+        ),
+        "zte-serial": Text(
+            "动环监控单元 {place} 后面的 {zh} 无应答（{n} 次）：断电、接线、地址或 object 编号不对",
+            "behind the site unit {place} {en}: no answer ({n} questions): supply, wiring, unit or object number",
+        ),
+        "udp": Text(
+            "{place} 上的 {zh} 无应答（{n} 次）：设备断电、IP 地址、端口或设备地址不对，或中间有防火墙",
+            "{en} at {place}: no answer ({n} questions): no supply, wrong IP address, port or unit, or a firewall on"
+            " the way",
+        ),
+    }
+)
+
+
 def _agent_silent(look: Look, units: tuple[Listened, ...]) -> Iterator[Finding]:
-    if look.kind == "snmp" and (dead := tuple(unit for unit in units if unit.silent)):
-        n = dead[0].asked
-        yield (
-            Text(
-                f"SNMP 代理 {look.place} 无应答（{n} 次）：团体名或 v3 用户/口令不对、代理未启用、"
-                "限制了来访地址，或 IP 不对",
-                f"the SNMP agent {look.place} does not answer ({n} questions): wrong community or v3 user and keys,"
-                " agent off, our address not allowed, or wrong IP",
-            ),
-            dead,
-        )
+    if look.kind in _UNHEARD and (dead := tuple(unit for unit in units if unit.silent)):
+        said, names = _UNHEARD[look.kind], listed(dead)
+        figures = {"place": look.place, "n": sum(unit.asked for unit in dead), "zh": names.zh, "en": names.en}
+        yield Text(said.zh.format(**figures), said.en.format(**figures)), dead
 
 
 def _unit_silent(look: Look, units: tuple[Listened, ...]) -> Iterator[Finding]:
     silent = tuple(unit for unit in units if unit.silent)
     working = sum(unit.works for unit in look.asked)
-    if not silent or look.kind == "snmp":
+    if not silent or look.kind in _UNHEARD:
         return
     names, last = listed(silent), sum(_row(unit) for unit in silent)
     if not working:

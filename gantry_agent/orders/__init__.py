@@ -6,7 +6,7 @@ which device is the actuator's business; who asked is the control port's.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from gantry_agent.command import Carried, Command, Failed, Outcome
 from gantry_agent.field.trace import Trace
@@ -20,9 +20,9 @@ Carry = Callable[[Command, Trace], Awaitable[Outcome]]
 class Orders:
     """The table: which function carries out which kind of command."""
 
-    def __init__(self, table: Mapping[type, Carry], failed: Callable[[Command], None]) -> None:
+    def __init__(self, table: Mapping[type, Carry], failed: Callable[[Command, Collection[str]], None]) -> None:
         self._table = table
-        self._failed = failed  # told of what the hardware did not do, to keep the raw frames
+        self._failed = failed  # told of what the hardware did not do, and of what devices, to keep the raw frames
 
     async def carry_out(self, command: Command, *, dry: bool = False) -> Carried:
         """Do one checked command, or with `dry` only find out what that would be. Raises AgentError."""
@@ -30,5 +30,5 @@ class Orders:
         carry = self._table.get(type(command))
         outcome = await carry(command, trace) if carry else Failed("本版本不支持")
         if isinstance(outcome, Failed) and not dry:
-            self._failed(command)
+            self._failed(command, trace.devices)
         return Carried(outcome, tuple(trace.steps))

@@ -1,24 +1,21 @@
 """Air conditioners: run or stand by (cmd 3), and set points (cmd 4), of one unit or of all of a cabinet (D13).
 
-A compressor that has just stopped is not run again before its rest is over. When a unit stopped is what it was seen
-to do (`heard`), or was ordered to; what was never seen working may have stopped the moment before this program began.
-Nothing is kept over a restart: the rest then begins anew, which is the safe side.
+A compressor that has just stopped, or lost its supply, is not run again before its rest is over (`rests`); nor is a
+unit told to run that has no supply, for it would start by itself when that comes back.
 """
 
 import asyncio
-import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from gantry_agent.command import Done, Failed, Outcome, Partial, Refused, RunAirConditioner, SetTemperatures
-from gantry_agent.core import interlocks
 from gantry_agent.field.actuator import Actuator
 from gantry_agent.field.plan_writes import Ordered
 from gantry_agent.field.trace import Trace
-from gantry_agent.model import Answered, Missed, Quality, Role
+from gantry_agent.model import Role
+from gantry_agent.orders.rests import AIR, Rests
 
-AIR = "airConditioners"
 RUN, STANDBY = 1, 2
 UNABLE = Failed("设备不支持")
 
@@ -28,26 +25,10 @@ Wanted = Sequence[tuple[str, Ordered]]  # target, value
 class Air:
     """Carries out cmd 3 and 4."""
 
-    def __init__(self, actuator: Actuator, rest_s: float, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, actuator: Actuator, rests: Rests) -> None:
         self._actuator = actuator
-        self._rest_s = rest_s
-        self._now = now
-        self._began = now()
-        self._off_since: dict[Role, float | None] = {}  # None: it was seen working since it last stopped
-        self._told_off: dict[Role, float] = {}  # a reading from before says for a moment that it works still
+        self._rests = rests
         self._turns: defaultdict[Role, asyncio.Lock] = defaultdict(asyncio.Lock)
-
-    def heard(self, message: Answered | Missed) -> None:
-        """Note what units are seen to do; called for everything that is read, so it must be quick."""
-        if isinstance(message, Missed):
-            return
-        for (role, name), reading in message.fields.items():
-            if name == "isWorking" and reading.quality is Quality.OK:
-                if reading.value == 1:
-                    if self._now() >= self._told_off.get(role, 0.0) + self._rest_s:
-                        self._off_since[role] = None
-                elif self._off_since.get(role, self._began) is None:
-                    self._off_since[role] = self._now()
 
     # --- cmd 3
 
@@ -65,19 +46,17 @@ class Air:
     ) -> Outcome:
         role = Role(command.cabinet, AIR, number)
         async with self._turns[role]:  # whether it may run is asked when a standby under way has ended
-            if value == RUN:
-                why = interlocks.compressor(self._off_since.get(role, self._began), self._now(), self._rest_s)
-                if why is not None:
-                    trace.note(f"air conditioner {number}: {why}")
-                    return Failed(why)
+            if value == RUN and (why := self._rests.why_not(role)) is not None:
+                trace.note(f"空调 {number}：{why}", f"air conditioner {number}: {why}")
+                return Failed(why)
             key, target = aim
             try:
                 outcome = await self._actuator.order(key, target, value, trace) if target else UNABLE
             finally:
                 if value == STANDBY and not trace.dry:  # even if it was not confirmed, it may have stopped
-                    self._off_since[role] = self._told_off[role] = self._now()
+                    self._rests.stopped(role)
             if value == RUN and isinstance(outcome, Done) and not trace.dry:
-                self._off_since[role] = None
+                self._rests.runs(role)
             return outcome
 
     # --- cmd 4

@@ -125,7 +125,8 @@ class Batteries:
         if not mine:
             return Failed("没有可测试的电池")
         if command.start and (why := self._obstacle(command.cabinet, mine)):
-            trace.note(f"a battery test of cabinet {command.cabinet} is refused: {why}")
+            number = command.cabinet
+            trace.note(f"拒绝机柜 {number} 的电池测试：{why}", f"a battery test of cabinet {number} is refused: {why}")
             return Failed(why)
         if not trace.dry:
             await self._announce(mine, start=command.start)
@@ -212,7 +213,10 @@ class Batteries:
                 return Failed("设备无应答")
             except DeviceRefused as e:
                 return Failed(f"设备拒绝{e.code}")
-            trace.note(f"{source.device.key} keeps as its newest record {newest}")
+            trace.devices.add(source.device.key)
+            trace.note(
+                f"{source.device.key} 的最新记录：{newest}", f"{source.device.key} keeps as its newest record {newest}"
+            )
             if newest is not None and (measured.phase is Phase.IDLE or _named(newest) != measured.before):
                 return _of_record(newest, self._zone)
         return battery_result.result(measured)

@@ -14,6 +14,7 @@ from datetime import date, datetime
 from typing import Any, Final, Protocol
 from zoneinfo import ZoneInfo
 
+from gantry_agent.cloud import words
 from gantry_agent.command import Card, Done, Failed, Outcome, Refused, SetWhitelist, Unlock
 from gantry_agent.core import whitelist
 from gantry_agent.core.audit import Entry
@@ -24,12 +25,19 @@ from gantry_agent.field.poller import Poller
 from gantry_agent.field.product import Profile
 from gantry_agent.field.trace import Trace
 from gantry_agent.model import Answered, Cabinet, DoorController, Missed, Output, Quality, Reader, Reading, Site, Value
-from gantry_agent.orders.controllers import Board
+from gantry_agent.orders.changes import DAY
+from gantry_agent.orders.controllers import LOOK_S, Board
+from gantry_agent.text import Text
 
 log = logging.getLogger(__name__)
 
 REFUSAL_S: Final = 60.0  # of one reader one refusal in that time is told to the audit: it must not be filled by waving
 ANSWER_S: Final = 25.0  # the cloud's answer waits so long for the controllers; less than a command may take in all
+
+CONTROLLER_TAKES: Final = Text(
+    f"门禁控制器的卡号应为 1–{HIGHEST_CARD}", f"a door controller takes card numbers from 1 to {HIGHEST_CARD}"
+)
+MOST: Final = Text(f"最多 {whitelist.MOST_CARDS} 张卡", f"at most {whitelist.MOST_CARDS} cards")
 
 Granted = Callable[[Unlock, float, str], None]  # a card is about to explain an opening, for so many seconds (D21)
 Spawn = Callable[[str, Coroutine[Any, Any, None]], object]
@@ -47,6 +55,7 @@ class Kept(Protocol):
 class Store(Protocol):
     """Where the list is kept."""
 
+    async def set_setting(self, name: str, value: str | None) -> None: ...
     async def cards(self) -> Kept | None: ...
     async def replace_cards(self, listed: tuple[Card, ...]) -> None: ...
 
@@ -63,10 +72,13 @@ class Cards:
         actuator: Actuator,
         spawn: Spawn,
         granted: Granted,
+        day: date | None = None,
+        clock: Callable[[ZoneInfo], datetime] = datetime.now,
     ) -> None:
         self._site, self._store, self._actuator = site, store, actuator
         self._spawn, self._granted = spawn, granted
-        self._zone = ZoneInfo(site.timezone)
+        self._zone, self._clock = ZoneInfo(site.timezone), clock
+        self._day, self._day_at = day, time.monotonic()  # the last that a good clock has shown, and when
         self.note: Callable[[Entry], None] | None = None  # for the audit: who opened a door, or tried to
         self._list: Whitelist | None = None
         self._loaded = False
@@ -82,7 +94,7 @@ class Cards:
     def _board(self, one: DoorController, profiles: Mapping[str, Profile], pollers: Mapping[str, Poller]) -> Board:
         device, timing = self._site.devices[one.device], profiles[one.device].timing
         poller = pollers[device.bus]
-        return Board(one, device.unit, lambda request: poller.transact(request, timing), self._now)
+        return Board(one, device.unit, lambda request: poller.transact(request, timing), self._now, self._today)
 
     async def run(self) -> None:
         """Take up the list that the store has, and keep every controller equal to it until cancelled."""
@@ -91,7 +103,26 @@ class Cards:
         async with asyncio.TaskGroup() as group:
             for board in self._boards:
                 group.create_task(board.run(), name=f"cards {board.name}")
-            await asyncio.Event().wait()
+            group.create_task(self._keep_day(), name="day")
+
+    async def _keep_day(self) -> None:
+        """Keep the day over a restart, for a clock that will have lost its time then; say so when it has."""
+        kept: date | None = None
+        lost = False
+        while True:
+            today = self._today()
+            if lost is not whitelist.is_lost(self._now().date()):
+                lost = not lost
+                log.log(
+                    logging.ERROR if lost else logging.INFO,
+                    "the clock of this PC %s; cards expire as of %s",
+                    f"shows {self._now():%Y-%m-%d}, which cannot be" if lost else "is plausible again",
+                    today,
+                )
+            if today != kept:
+                await self._store.set_setting(DAY, today.isoformat())
+                kept = today
+            await asyncio.sleep(LOOK_S)
 
     async def _load(self) -> None:
         """Take up the stored list once. Where the cloud never sent one no controller is touched.
@@ -124,14 +155,18 @@ class Cards:
         if self._boards:
             wrong = whitelist.unfit(command.cards, self._site.card_numbers, HIGHEST_CARD)
             if wrong is not None:
-                return Refused(f"cardInfos[{wrong}].cardId")
+                return Refused(f"cardInfos[{wrong}].cardId", CONTROLLER_TAKES)
         async with self._turn:
             await self._load()
             new = self._following(command)
-            trace.note(f"whitelist of {len(new.cards)} cards, {len(command.cards)} of them sent")
+            if len(new.cards) > whitelist.MOST_CARDS:
+                merging = len(new.cards) > len(command.cards)
+                return Failed(f"合并后超过{whitelist.MOST_CARDS}张卡") if merging else Refused("cardInfos", MOST)
+            count, sent = len(new.cards), len(command.cards)
+            trace.note(f"白名单 {count} 张卡，其中下发 {sent} 张", f"whitelist of {count} cards, {sent} of them sent")
             if trace.dry:
                 for board in self._boards:
-                    trace.note(board.planned(new))
+                    trace.add(board.planned(new))
                 return Done()
             await self._store.replace_cards(tuple(new.cards.values()))
             self._list = new
@@ -139,7 +174,9 @@ class Cards:
             versions = [(board, board.want(new)) for board in self._boards]
         late = await self._settled(versions)
         for board, _ in versions:
-            trace.note(board.told if board not in late else f"not yet equal: {board.told or board.name}")
+            trace.devices.add(board.name)
+            told = board.told or Text(board.name, board.name)
+            trace.add(told if board not in late else Text(f"尚未一致：{told.zh}", f"not yet equal: {told.en}"))
         if not late:
             return Done()
         which = f"门禁{late[0].name}" if len(late) == 1 else f"{len(late)}台门禁"
@@ -197,16 +234,16 @@ class Cards:
             known = self._list.known(shown) if self._list else None
             self._explain(reader, known.number if known else str(shown), 0.0)
             log.info("card %s was let in at %s by its controller", masked(shown), where)
-            self._note(reader, shown, "let in by the controller")
+            self._note(reader, shown, Text("控制器放行", "let in by the controller"))
             return
         card = self._list.opens(shown, self._today()) if self._list else None
         if card is None:
             known = self._list.known(shown) if self._list else None
-            why = "it has expired" if known else "it is not on the whitelist"
-            log.warning("card %s refused at %s: %s", masked(shown), where, why)
+            why = Text("已过有效期", "it has expired") if known else Text("不在白名单中", "it is not on the whitelist")
+            log.warning("card %s refused at %s: %s", masked(shown), where, why.en)
             if time.monotonic() - self._refused.get(reader, -REFUSAL_S) >= REFUSAL_S:
                 self._refused[reader] = time.monotonic()
-                self._note(reader, shown, f"refused: {why}")
+                self._note(reader, shown, Text(f"拒绝：{why.zh}", f"refused: {why.en}"))
             return
         log.info("card %s accepted at %s", masked(shown), where)
         self._spawn(f"card {reader.cabinet} {reader.side}", self._let_in(reader, card))
@@ -217,16 +254,17 @@ class Cards:
         self._explain(reader, card.number, output.pulse_s)
         trace = Trace()
         outcome = await self._actuator.switch(output, trace, on=True)
-        self._note(reader, card.number, "unlocked" if isinstance(outcome, Done) else str(outcome), tuple(trace.steps))
+        said = Text("已开锁", "unlocked") if isinstance(outcome, Done) else words.told(outcome)
+        self._note(reader, card.number, said, tuple(one.kept() for one in trace.steps))
         if not isinstance(outcome, Done):
             self._granted(Unlock(reader.cabinet, reader.side), 0.0, card.number)
             door = f"the {reader.side} door of cabinet {reader.cabinet}"
             log.error("cannot unlock %s for card %s: %s", door, masked(card.number), outcome)
 
-    def _note(self, reader: Reader, card: int | str, outcome: str, steps: tuple[str, ...] = ()) -> None:
+    def _note(self, reader: Reader, card: int | str, outcome: Text, steps: tuple[str, ...] = ()) -> None:
         if self.note:
-            where = f"{reader.side} door of cabinet {reader.cabinet}"
-            self.note(Entry(time.time(), f"card {masked(card)}", "site", where, "", "", steps, outcome))
+            door, who = words.of_door(reader.cabinet, reader.side), Text(f"卡 {masked(card)}", f"card {masked(card)}")
+            self.note(Entry(time.time(), who.kept(), "site", door.kept(), "", "", steps, outcome.kept()))
 
     def _explain(self, reader: Reader, card: str, pulse_s: float) -> None:
         within_s = pulse_s + self._cabinet(reader).unlock_window_s
@@ -242,10 +280,15 @@ class Cards:
         return cabinet.outputs[door.unlock]
 
     def _now(self) -> datetime:
-        return datetime.now(self._zone)
+        return self._clock(self._zone)
 
     def _today(self) -> date:
-        return self._now().date()
+        """The day by which cards expire, be the clock of this PC right or not."""
+        shown, mono = self._now().date(), time.monotonic()
+        today = whitelist.day_now(shown, self._day, mono - self._day_at)
+        if today == shown:
+            self._day, self._day_at = shown, mono
+        return today
 
 
 def _look(reader: Reader, points: Mapping[str, Reading], at: float) -> Look | None:

@@ -7,12 +7,16 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Protocol
 
 from gantry_agent.cloud import commands
 from gantry_agent.command import Defend, Done, Outcome, SetFrequency, SetServer, UpdateNow
+from gantry_agent.core import cuts, whitelist
+from gantry_agent.core.cuts import Cut, Place
 from gantry_agent.field.trace import Trace
 from gantry_agent.model import Channel, Site
+from gantry_agent.text import Text
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +24,8 @@ CHANNELS: tuple[Channel, Channel] = ("computer", "cabinet")
 DEFEND = "defend."  # setting of a cabinet in defence mode
 POWER_MODE = "power_mode"  # setting: the mode that stands (cmd 5)
 REBOOTED = "rebooted."  # setting: when a relay was last cut, Unix seconds; nothing that a person would drop
+PROMISED = "promised."  # setting: a reboot that was answered first, and how far it came; likewise
+DAY = "day"  # setting: the last day that a clock which could be believed has shown; likewise
 _OVERRIDES = frozenset(f"{name}.{channel}" for name in ("server", "interval_s") for channel in CHANNELS) | {POWER_MODE}
 OVERRIDES_SHOWN = ", ".join(sorted([*_OVERRIDES, f"{DEFEND}N"]))
 
@@ -38,6 +44,9 @@ class Overrides:
     defended: frozenset[int] = frozenset()  # cabinets in defence mode (cmd 6)
     power_mode: int = 0  # (cmd 5)
     rebooted: dict[str, float] = field(default_factory=dict)  # when a relay was last cut, by its name (cmd 1)
+    promised: dict[str, str] = field(default_factory=dict)  # reboots that were answered first and not seen to end
+    cut: dict[Place, Cut] = field(default_factory=dict)  # what is cut off (cmd 1 and 5)
+    day: date | None = None  # that a clock which could be believed has shown
 
 
 def read_overrides(settings: Mapping[str, str]) -> Overrides:
@@ -61,6 +70,10 @@ def read_overrides(settings: Mapping[str, str]) -> Overrides:
     for name, value in settings.items():
         if name.startswith(REBOOTED) and re.fullmatch(r"\d{1,12}(\.\d+)?", value):
             found.rebooted[name.removeprefix(REBOOTED)] = float(value)
+        elif name.startswith(PROMISED):
+            found.promised[name.removeprefix(PROMISED)] = value
+    found.cut = cuts.read(settings)
+    found.day = whitelist.read_day(settings.get(DAY, ""))
     return found
 
 
@@ -101,7 +114,7 @@ class Changes:
 
     async def set_server(self, command: SetServer, trace: Trace) -> Outcome:
         url = commands.server_url(self.server(command.channel), command.server)
-        trace.note(f"uploads of {command.channel} go to {url}")
+        trace.note(f"{command.channel} 上传到 {url}", f"uploads of {command.channel} go to {url}")
         if not trace.dry and self.effects:
             await self._store.set_setting(f"server.{command.channel}", url)
             self._overrides.server[command.channel] = url
@@ -110,7 +123,8 @@ class Changes:
         return Done()
 
     async def set_frequency(self, command: SetFrequency, trace: Trace) -> Outcome:
-        trace.note(f"uploads of {command.channel} every {command.interval_s} s")
+        every_s = command.interval_s
+        trace.note(f"{command.channel} 每 {every_s} 秒上传一次", f"uploads of {command.channel} every {every_s} s")
         if not trace.dry and self.effects:
             await self._store.set_setting(f"interval_s.{command.channel}", str(command.interval_s))
             self._overrides.interval_s[command.channel] = command.interval_s
@@ -118,8 +132,41 @@ class Changes:
             log.info("uploads of %s every %d s from now on", command.channel, command.interval_s)
         return Done()
 
+    def told(self) -> tuple[Mapping[str, Any], ...]:
+        """Where each channel goes and how often, and what the site file says if the cloud has set it; for JSON."""
+        mine = self._overrides
+        return tuple(
+            {
+                "upload": channel,
+                "server": self.server(channel),
+                "interval_s": self.interval_s(channel),
+                "file_server": self._server if channel in mine.server else None,
+                "file_interval_s": self._interval_s if channel in mine.interval_s else None,
+            }
+            for channel in CHANNELS
+        )
+
+    async def dropped(self, name: str) -> None:
+        """Let the site file count again for a setting that is not stored any more."""
+        kind, _, of = name.partition(".")
+        effects = self.effects
+        if effects is None:
+            return
+        for channel in CHANNELS:
+            if of != channel:
+                continue
+            if kind == "server":
+                self._overrides.server.pop(channel, None)
+                effects.wake(channel)
+            else:
+                self._overrides.interval_s.pop(channel, None)
+                await effects.tick(channel)
+        if name.startswith(DEFEND) and int(of) in {cabinet.number for cabinet in self._site.cabinets}:
+            effects.defend(int(of), False)
+        log.info("the site file counts again for %s, as asked at the shell", name)
+
     async def update_now(self, command: UpdateNow, trace: Trace) -> Outcome:
-        trace.note(f"status of {command.channel} is uploaded")
+        trace.note(f"立即上传 {command.channel} 状态", f"status of {command.channel} is uploaded")
         if not trace.dry and self.effects:
             self.effects.spawn(f"updateNow {command.channel}", self.effects.report(command.channel))
         return Done()
@@ -127,7 +174,8 @@ class Changes:
     async def defend(self, command: Defend, trace: Trace) -> Outcome:
         """Set the defence mode of every cabinet's doors, for good."""
         for cabinet in self._site.cabinets:
-            trace.note(f"cabinet {cabinet.number}: defence {'on' if command.on else 'off'}")
+            said = Text("布防", "defence on") if command.on else Text("撤防", "defence off")
+            trace.note(f"机柜 {cabinet.number}：{said.zh}", f"cabinet {cabinet.number}: {said.en}")
             if not trace.dry and self.effects:
                 await self._store.set_setting(f"{DEFEND}{cabinet.number}", str(int(command.on)))
                 self.effects.defend(cabinet.number, command.on)

@@ -14,10 +14,11 @@ from contextlib import suppress
 from datetime import date, datetime
 from typing import Final
 
-from gantry_agent.core.whitelist import Diff, Held, Whitelist, desired, diff, masked
+from gantry_agent.core.whitelist import Diff, Held, Whitelist, desired, diff, is_lost, masked
 from gantry_agent.field.framing import uhppote
 from gantry_agent.field.request import AskController, Reply
-from gantry_agent.model import BadReply, DeviceRefused, DoorController, NoReply
+from gantry_agent.model import AgentError, BadReply, DeviceRefused, DoorController, NoReply
+from gantry_agent.text import Text
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,6 @@ TRIES: Final = 3  # of one question: a datagram may get lost, and each of these 
 FIRST_WAIT_S, LONGEST_WAIT_S = 2.0, 300.0  # between attempts, doubling
 LOOK_S: Final = 300.0  # how often it is looked whether a new day has begun
 CLOCK_OFF_S: Final = 60.0
-EARLIEST_YEAR: Final = 2024  # a computer that shows an older one has lost its own time, and sets nobody's
 MOST_HOLES: Final = 1000  # places in a row where no card stands; then there are no more, whatever the count says
 
 Ask = Callable[[AskController], Awaitable[Reply]]
@@ -36,16 +36,24 @@ class _Superseded(Exception):
     """Another list is wanted by now."""
 
 
-class _Unequal(Exception):
+class _Unequal(AgentError):
     """The controller answers, and does not hold what it should; the text says what was seen."""
 
 
 class Board:
-    """Keeps one controller. `ask` puts a question to it; `now` is the gantry's local time."""
+    """Keeps one controller. `ask` puts a question to it; `now` is local time there, by `today` cards expire."""
 
-    def __init__(self, controller: DoorController, unit: int, ask: Ask, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        controller: DoorController,
+        unit: int,
+        ask: Ask,
+        now: Callable[[], datetime],
+        today: Callable[[], date] | None = None,
+    ) -> None:
         self.name = controller.device
         self._controller, self._unit, self._ask, self._now = controller, unit, ask, now
+        self._today = today or (lambda: now().date())
         self._wanted: Whitelist | None = None  # None: nobody has said what it should hold, so it is left alone
         self._version = 0  # of what is wanted
         self._equal = -1  # the version that it was found equal to
@@ -55,7 +63,7 @@ class Board:
         self._unproven: set[int] = set()  # written, and not read back yet
         self._failures = 0
         self._wake, self._ended = asyncio.Event(), asyncio.Condition()
-        self.told = ""  # what the last round did, for the audit
+        self.told: Text | None = None  # what the last round did, for the audit
 
     # --- what is wanted
 
@@ -79,13 +87,17 @@ class Board:
             await self._ended.wait_for(lambda: max(self._equal, self._tried) >= version)
             return self._equal >= version
 
-    def planned(self, whitelist: Whitelist) -> str:
+    def planned(self, whitelist: Whitelist) -> Text:
         """Say what a list would change, as far as is known without asking."""
         if self._held is None:
-            return f"{self.name}: its cards are read and compared with the list"
-        today = self._now().date()
+            return Text(
+                f"{self.name}：先读出卡片，再与名单比较",
+                f"{self.name}: its cards are read and compared with the list",
+            )
+        today = self._today()
         change = diff(self._held, desired(whitelist, self._controller.doors, today), today)
-        return f"{self.name}: {_counts(change)}"
+        counts = _counts(change)
+        return Text(f"{self.name}：{counts.zh}", f"{self.name}: {counts.en}")
 
     # --- keeping it so
 
@@ -97,7 +109,7 @@ class Board:
                 async with asyncio.timeout(self._wait_s()):
                     await self._wake.wait()
             self._wake.clear()
-            today = self._now().date()
+            today = self._today()
             if today != self._day:
                 self._held = None
             if self._wanted is not None and (self._equal < self._version or self._held is None):
@@ -115,7 +127,7 @@ class Board:
             held = self._held = await self._read(version) if self._held is None else self._held
             change = diff(held, wanted, today)
             if change:
-                log.info("door controller %s: %s", self.name, _counts(change))
+                log.info("door controller %s: %s", self.name, _counts(change).en)
             await self._write(change, held, version)
             await self._prove(wanted, held, version)
         except _Superseded:
@@ -124,16 +136,20 @@ class Board:
             await self._failed(fault, version)
         else:
             self._day = today
-            self.told = f"{self.name}: {_counts(change)}; read back, {len(wanted)} cards"
+            counts = _counts(change)
+            self.told = Text(
+                f"{self.name}：{counts.zh}；已读回，共 {len(wanted)} 张",
+                f"{self.name}: {counts.en}; read back, {len(wanted)} cards",
+            )
             await self._succeeded(len(wanted), version, changed=bool(change))
 
-    async def _failed(self, fault: Exception, version: int) -> None:
+    async def _failed(self, fault: AgentError, version: int) -> None:
         self._held = None
         self._unproven.clear()
         self._failures += 1
         level = logging.WARNING if self._failures == 1 else logging.DEBUG
         log.log(level, "door controller %s does not hold the whitelist: %s; trying until it does", self.name, fault)
-        self.told = f"{self.name}: {fault}"
+        self.told = Text(f"{self.name}：{fault.text.zh}", f"{self.name}: {fault}")
         async with self._ended:
             self._tried = version
             self._ended.notify_all()
@@ -206,18 +222,22 @@ class Board:
             record = uhppote.read_card(await self._asked(uhppote.GET_CARD, uhppote.number(card)))
             if (None if record is None else _held(record)) != held.get(card):
                 what = "is not there" if record is None else "is there" if card not in held else "differs"
-                raise _Unequal(f"card {masked(card)} {what} after it was written")
+                raise _Unequal(
+                    Text(f"卡 {masked(card)} 写入后读回不一致", f"card {masked(card)} {what} after it was written")
+                )
             self._unproven.discard(card)
         count = uhppote.read_number(await self._asked(uhppote.COUNT_CARDS))
         if count != len(wanted):
-            raise _Unequal(f"it holds {count} cards instead of {len(wanted)}")
+            raise _Unequal(
+                Text(f"其中有 {count} 张卡，应为 {len(wanted)} 张", f"it holds {count} cards instead of {len(wanted)}")
+            )
 
     async def _set_clock(self) -> None:
         """Set the controller's clock if it is off: by that it tells which cards have expired."""
         shown = uhppote.read_time(await self._asked(uhppote.GET_TIME))
         now = self._now().replace(tzinfo=None, microsecond=0)
         fine = shown is not None and abs((shown - now).total_seconds()) <= CLOCK_OFF_S
-        if fine or now.year < EARLIEST_YEAR:
+        if fine or is_lost(now):  # a computer that has lost its own time sets nobody's
             return
         await self._asked(uhppote.SET_TIME, uhppote.set_time(now))
         log.warning("the clock of door controller %s showed %s; it is set to %s", self.name, shown, now)
@@ -227,5 +247,9 @@ def _held(record: uhppote.CardRecord) -> Held:
     return Held(record.first, record.last, record.doors)
 
 
-def _counts(change: Diff) -> str:
-    return f"{len(change.add)} cards to add, {len(change.change)} to change, {len(change.delete)} to take out"
+def _counts(change: Diff) -> Text:
+    add, alter, delete = len(change.add), len(change.change), len(change.delete)
+    return Text(
+        f"增加 {add} 张，修改 {alter} 张，删除 {delete} 张",
+        f"{add} cards to add, {alter} to change, {delete} to take out",
+    )

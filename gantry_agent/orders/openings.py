@@ -12,11 +12,21 @@ from typing import Final
 from gantry_agent.core.audit import Entry
 from gantry_agent.core.monitor import Watch
 from gantry_agent.model import Event, Role
+from gantry_agent.text import Text, joined
 
 MOST: Final = 20  # more people do not go in and out of a cabinet
 PER_S: Final = 3600.0
 SIDES: Final = {"frontDoorClosed": "front", "backDoorClosed": "back"}
-_REASONS: Final = {0: "while it was locked", 1: "unlocked by a card", 2: "unlocked remotely", 3: "unlocked by a key"}
+_REASONS: Final = {
+    0: Text("锁着时被打开", "while it was locked"),
+    1: Text("刷卡开锁", "unlocked by a card"),
+    2: Text("远程开锁", "unlocked remotely"),
+    3: Text("钥匙开锁", "unlocked by a key"),
+}
+_OPENED: Final = {"front": Text("前门打开", "front door opened"), "back": Text("后门打开", "back door opened")}
+
+
+UNKNOWN: Final = Text("原因不明", "reason unknown")
 
 
 class Openings:
@@ -40,17 +50,16 @@ class Openings:
                 self._left_out[door] += 1
                 continue
             noted.append(now)
-            more = (
-                f"; {left_out} openings before it were not noted" if (left_out := self._left_out.pop(door, 0)) else ""
-            )
-            self._note(_entry(event, side, watch, more))
+            self._note(_entry(event, side, watch, self._left_out.pop(door, 0)))
 
 
-def _entry(event: Event, side: str, watch: Watch, more: str) -> Entry:
+def _entry(event: Event, side: str, watch: Watch, left_out: int) -> Entry:
     entries = watch.snapshots[event.role.cabinet].entries[event.role]
     reason, illegally = (entries[f"{side}Door{name}"].value for name in ("UnlockType", "OpenIllegally"))
-    said = _REASONS.get(int(reason), str(reason)) if isinstance(reason, int) else "reason unknown"
-    illegal = "; illegal" if illegally == 1 else ""
-    return Entry(
-        event.at, f"cabinet {event.role.cabinet}", "site", f"{side} door opened", "", outcome=f"{said}{illegal}{more}"
-    )
+    said = [_REASONS.get(reason, UNKNOWN) if isinstance(reason, int) else UNKNOWN]
+    said += [Text("非法开门", "illegal")] if illegally == 1 else []
+    if left_out:
+        said.append(Text(f"之前另有 {left_out} 次未记录", f"{left_out} openings before it were not noted"))
+    number = event.role.cabinet
+    where = Text(f"机柜 {number}", f"cabinet {number}").kept()
+    return Entry(event.at, where, "site", _OPENED[side].kept(), "", outcome=joined(said).kept())

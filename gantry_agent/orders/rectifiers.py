@@ -39,7 +39,7 @@ class Rectifiers:
             if why is None and self._tested(command.cabinet):
                 why = "电池正在测试"
             if why is not None:
-                trace.note(f"rectifiers stay on: {why}")
+                trace.note(f"整流模块保持开启：{why}", f"rectifiers stay on: {why}")
                 return Failed(why)
         if not all(aim.target for aim in aims):
             return Failed("设备不支持")

@@ -22,6 +22,7 @@ from gantry_agent.store.database import Database, StoreFault
 from gantry_agent.store.outages import Hop, Outage
 from gantry_agent.store.outbox import Bounds, Counts, Kept, Loss
 from gantry_agent.store.salvage import Salvaged
+from gantry_agent.text import Text
 
 __all__ = ["Bounds", "Cards", "Counts", "Hop", "Kept", "Loss", "Outage", "Salvaged", "Store", "StoreFault"]
 
@@ -150,8 +151,13 @@ class Store:
         def work(db: sqlite3.Connection) -> tuple[float, str] | None:
             before = ledger.begin(db, at, boot, schedule)
             if before and (name := outages.AGENT.get(before[1])) and at - before[0] >= outages.AUDITED_S:
-                said = f"uploads were not due for {at - before[0]:.0f} s: {name}"
-                audit.append(db, (Entry(at, "agent", "site", "started", "", outcome=said),))
+                away_s = f"{at - before[0]:.0f}"
+                why = outages.named(name)
+                said = Text(
+                    f"停了 {away_s} 秒，期间无应传数据：{why.zh}", f"uploads were not due for {away_s} s: {why.en}"
+                )
+                who, what = Text("门架程序", "agent").kept(), Text("启动", "started").kept()
+                audit.append(db, (Entry(at, who, "site", what, "", outcome=said.kept()),))
             return before
 
         before = await self._database.run(work)

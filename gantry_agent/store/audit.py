@@ -12,9 +12,12 @@ from dataclasses import replace
 from typing import Final
 
 from gantry_agent.core.audit import START, Anchor, Break, Entry, Kept, mark, verify
+from gantry_agent.text import Text
 
 KEPT: Final = 50_000  # some 20 MB; a gantry is asked a few dozen times a day. Never to be more: see `breaks`
-INTERRUPTED: Final = "interrupted: the agent stopped or lost power meanwhile"
+INTERRUPTED: Final = Text(
+    "被中断：执行中程序停止或断电", "interrupted: the agent stopped or lost power meanwhile"
+).kept()
 
 _SELECT: Final = "SELECT number, at, who, via, what, digest, intent, steps, outcome, answer, mark FROM audit"
 

@@ -25,6 +25,7 @@ from gantry_agent.store import files
 from gantry_agent.store.ruin import damage, new
 from gantry_agent.store.salvage import Salvage
 from gantry_agent.store.standin import StandIn
+from gantry_agent.text import Text, of_system
 
 log = logging.getLogger(__name__)
 
@@ -291,7 +292,8 @@ class Database:
                 raise _fault(f"cannot open {self.path}: {fault}", fault) from fault
             log.warning("%s is damaged: %s", self.path, fault)
         except OSError as fault:
-            raise DiskFault(f"cannot open {self.path}: {fault.strerror or fault}") from fault
+            why = of_system(fault)
+            raise DiskFault(Text(f"无法打开 {self.path}：{why.zh}", f"cannot open {self.path}: {why.en}")) from fault
         else:
             if not self._readonly:
                 self._carry_over(FIRST_S)
@@ -384,8 +386,11 @@ class Database:
             raise damage(f"its schema has version {version}, its signature is {signature:#x}")
         if version > len(MIGRATIONS):
             raise StoreFault(
-                f"cannot use {self.path}: it was written by a newer version"
-                f" (schema {version}; this one knows up to {len(MIGRATIONS)})"
+                Text(
+                    f"无法使用 {self.path}：它由更新的版本写成（格式 {version}，本版本到 {len(MIGRATIONS)}）",
+                    f"cannot use {self.path}: it was written by a newer version"
+                    f" (schema {version}; this one knows up to {len(MIGRATIONS)})",
+                )
             )
         for number, statements in enumerate(MIGRATIONS[version:], start=version + 1):
             connection.execute("BEGIN EXCLUSIVE")

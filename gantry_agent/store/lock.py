@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from gantry_agent.store.database import StoreFault
+from gantry_agent.text import Text
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,9 @@ def _take(descriptor: int, folder: Path) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > until:
-                raise StoreFault(f"cannot use {folder}: another agent runs on it") from None
+                raise StoreFault(
+                    Text(f"无法使用 {folder}：另一个程序正在使用", f"cannot use {folder}: another agent runs on it")
+                ) from None
             time.sleep(0.1)
         else:
             return

@@ -12,11 +12,21 @@ from typing import Final
 
 from gantry_agent.core.audit import Entry
 from gantry_agent.core.ledger import CLOCK, KILLED, POWER, SCHEDULE, STOPPED, Books
+from gantry_agent.text import Text, joined
 
 KEPT: Final = 2000
 AUDITED_S: Final = 60.0  # a link that is gone for less, over and over, must not push the requests out of the audit
 HOPS_KEPT: Final = 20  # of one outage; a link that changes its mind more often is told by its first and last
 OWN_POWER: Final = "own power"
+_HOPS: Final = {
+    "link": "链路",
+    "gateway": "网关",
+    "auth": "鉴权",
+    "clock": "时钟",
+    OWN_POWER: "本机断电或重启",
+    "agent stopped": "程序被停止",
+    "agent killed": "程序异常结束",
+}
 AGENT: Final = {STOPPED: "agent stopped", KILLED: "agent killed", POWER: OWN_POWER}
 
 
@@ -104,16 +114,31 @@ def pauses(books: Books, since: float) -> tuple[Outage, ...]:
     return tuple(found)
 
 
+def told(hop: Hop) -> Text:
+    """A hop for people; what it said is the system's own word."""
+    name, more = named(hop.name), f" ({hop.said})" if hop.said else ""
+    return Text(f"{name.zh}{more}", f"{name.en}{more}")
+
+
+def named(hop: str) -> Text:
+    """The name of a hop; protocols are called the same in both languages."""
+    return Text(_HOPS.get(hop, hop), hop)
+
+
 def as_entry(outage: Outage, at: float, *, arrived: bool = False) -> Entry | None:
     """What the audit says of an outage when it is over, or when its records have arrived; None of a short one."""
     lasted_s = (outage.ended_at or at) - outage.began_at
     if lasted_s < AUDITED_S or (arrived and not outage.waited):
         return None
+    what, who = Text(f"{outage.channel} 状态", f"{outage.channel} status"), Text("上行", "uplink")
+    hops = joined(map(told, outage.hops), " → ", ", then ")
+    said = Text(
+        f"断网 {lasted_s:.0f} 秒：{hops.zh}；积压 {outage.waited} 条",
+        f"offline for {lasted_s:.0f} s: {hops.en}; records that waited: {outage.waited}",
+    )
     if arrived:
-        return Entry(at, "uplink", "site", f"{outage.channel} status", "", outcome=f"all {outage.waited} have arrived")
-    hops = ", then ".join(f"{hop.name} ({hop.said})" if hop.said else hop.name for hop in outage.hops)
-    said = f"offline for {lasted_s:.0f} s: {hops}; records that waited: {outage.waited}"
-    return Entry(at, "uplink", "site", f"{outage.channel} status", "", outcome=said)
+        said = Text(f"积压的 {outage.waited} 条已全部补传", f"all {outage.waited} have arrived")
+    return Entry(at, who.kept(), "site", what.kept(), "", outcome=said.kept())
 
 
 _SELECT: Final = "SELECT channel, began_at, ended_at, hops, waited, arrived_at FROM outages"

@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import re
 import sqlite3
 import subprocess
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 from gantry import Gantry, gantry
-from support import ROOT, eventually, python
+from support import ROOT, english_sentences, eventually, python
 
 pytestmark = pytest.mark.system
 
@@ -22,7 +23,7 @@ def site(tmp_path_factory: pytest.TempPathFactory):
         yield running
 
 
-def shell(site: Gantry, *words: str, code: int | None = 0) -> str:
+def shell(site: Gantry, *words: str, code: int | None = 0, language: str = "C.UTF-8") -> str:
     """Run a subcommand as a technician would; return what it says."""
     done = subprocess.run(
         [*python("gantry_agent", words[0], "-c", str(site.site)), *words[1:]],
@@ -30,7 +31,7 @@ def shell(site: Gantry, *words: str, code: int | None = 0) -> str:
         text=True,
         cwd=ROOT,
         timeout=60,
-        env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
+        env={"PATH": "/usr/bin:/bin", "LANG": language},
         check=False,
     )
     assert code is None or done.returncode == code, done.stdout + done.stderr
@@ -53,7 +54,7 @@ def test_an_order_of_the_cloud_is_one_entry_with_what_was_written_and_read_back(
         "cloud",
         "cabinetControl cmd=2 unlockDoorId=1",
     )
-    assert entry["intent"] == "Unlock(cabinet=1, side='front')"
+    assert entry["intent"] == "unlock the front door of cabinet 1"
     assert entry["outcome"] == "done"
     assert json.loads(entry["answer"]) == {"code": "1000", "msg": "成功"}
     written, read = (next(n for n, step in enumerate(entry["steps"]) if what in step) for what in (LOCK_ON, "reads 1"))
@@ -100,7 +101,9 @@ def test_a_dry_run_prints_the_frame_and_moves_nothing(site: Gantry):
 def test_a_slip_at_the_shell_is_told_with_what_is_valid(site: Gantry):
     assert "airOperate" in shell(site, "command", "air", "airID=1", "airOperate=1", code=1)
     assert "battery-test" in shell(site, "command", "unlok", code=1)
-    assert "1002" in shell(site, "command", "unlock", code=1)
+    for dry in ((), ("--dry-run",)):
+        told = shell(site, "command", "unlock", *dry, code=1)
+        assert "1002 参数有误: unlockDoorId\n    unlockDoorId: valid: 1 (front), 2 (back)\n" in told
 
 
 def test_a_list_of_cards_that_cannot_be_read_or_is_too_long_is_told_with_what_is_valid(site: Gantry, tmp_path: Path):
@@ -115,17 +118,61 @@ def test_a_list_of_cards_that_cannot_be_read_or_is_too_long_is_told_with_what_is
         assert "Traceback" not in told
 
 
-def test_a_reset_at_the_shell_is_in_the_audit_with_its_user(site: Gantry):
+def test_a_reset_at_the_shell_counts_at_once_and_is_in_the_audit_with_its_user(site: Gantry):
     assert site.order({"setFrequency": "3600"})["code"] == "1000"
-    shell(site, "state", "reset", "interval_s.cabinet")
+    assert "state reset interval_s.cabinet" in shell(site, "doctor", code=None), (
+        "the cloud has set it, and what undoes it"
+    )
+    said = shell(site, "state", "reset", "interval_s.cabinet", "server.cabinet", code=1)
+    assert "interval_s.cabinet: the site file counts again, from now on" in said
+    assert "server.cabinet was not set" in said
+    assert "uploads of cabinet: http" in (told := shell(site, "doctor", code=None))
+    assert re.search(r"uploads of cabinet: \S+ every 10 s", told)
+    assert "the cloud has set" not in told
+    since = site.received()
+    eventually(lambda: site.uploads("cabinetStatusUpdate", 1, since), 15, "an upload by the interval of the site file")
     (entry,) = [one for one in entries(site) if one["what"] == "state reset"]
     assert (entry["who"], entry["intent"]) == (getpass.getuser(), "interval_s.cabinet = 3600")
     assert "newest mark" in shell(site, "audit", "verify")
 
 
+def test_a_reset_of_the_defence_ends_it_at_once(site: Gantry):
+    assert site.order({"cmd": "6", "isDoorDefend": "1"})["code"] == "1000"
+    shell(site, "state", "reset", "defend.1", "defend.2")
+    assert "the cloud has set nothing" in shell(site, "state")
+    site.agent.wait_for("the site file counts again for defend.2")
+
+
+def test_set_points_are_told_in_words_and_not_as_python_writes_them(site: Gantry):
+    business = {"cmd": "4", "airId": "1", "autoRefrigerationTemp": "26.5", "autoHeatingTemp": "5"}
+    site.order(business)
+    intent = eventually(lambda: [one["intent"] for one in entries(site) if "heat from" in one["intent"]])[-1]
+    assert intent == "air conditioner 1 of cabinet 1: cool from 26.5 °C, heat from 5 °C"
+    assert "机柜 1 空调 1 ：制冷 26.5 °C，制热 5 °C" in shell(site, "audit", "show", language="zh_CN.UTF-8")
+    assert "Decimal" not in site.agent.output
+
+
+def test_in_a_chinese_session_the_running_agent_says_no_english_sentence(site: Gantry):
+    chinese = {"code": None, "language": "zh_CN.UTF-8"}
+    site.fault("1.io", "silent", seconds=4)
+    site.order({"cmd": "2", "unlockDoorId": "1"})
+    for words in (
+        ("audit", "show"),
+        ("doctor",),
+        ("state", "reset", "nothing"),
+        ("probe", "1.meter"),
+        ("command", "unlock", "unlockDoorId=1", "--dry-run"),
+        ("command", "temperatures", "airId=1", "autoRefrigerationTemp=27", "--dry-run"),
+        ("command", "unlock", "unlockDorId=1"),
+    ):
+        said = shell(site, *words, **chinese)
+        assert english_sentences(said) == [], said
+        assert re.search("[\u4e00-\u9fff]", said), said
+
+
 def test_show_finds_what_happened_around_a_time(site: Gantry):
     latest = entries(site)[-1]
-    assert "Unlock" in shell(site, "audit", "show")
+    assert "unlock the front door" in shell(site, "audit", "show")
     day = subprocess.run(
         ["/bin/date", "-d", f"@{latest['at']}", "+%F %H:%M"],
         env={"TZ": "Asia/Shanghai"},
@@ -156,7 +203,7 @@ def test_a_request_under_way_when_the_agent_dies_is_in_the_audit_as_interrupted(
     site.mend("1.io")
     site.start_agent()
     assert eventually(lambda: "interrupted" in entries(site)[-1]["outcome"])
-    assert "Unlock" in entries(site)[-1]["intent"]
+    assert "unlock the front door" in entries(site)[-1]["intent"]
 
 
 def test_verify_finds_an_edit_and_a_deletion_and_the_log_has_the_newest_mark(site: Gantry):

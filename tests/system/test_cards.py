@@ -41,7 +41,7 @@ cabinets:
         map:
           doors.frontDoorClosed: {{point: door1_open, invert: true}}
           doors.frontDoorLocked: {{point: door1, invert: true}}
-      lock: {{profile: huawei-cabinet-lock, bus: rs485, unit: 9, parameters: {{query: 0x100, command: 0x200}}}}
+      lock: {{profile: huawei-cabinet-lock, bus: rs485, unit: 9}}
       io:
         profile: moxa-iologik-e1212
         bus: io

@@ -128,3 +128,42 @@ def test_every_fault_is_told_at_its_place(tmp_path, old: str, new: str, at: str,
 
 def test_an_output_that_is_faulty_itself_is_told_once(tmp_path):
     assert len(faults_of(tmp_path, GOOD.replace("router: {device: io,", "router: {device: oi,"))) == 1
+
+
+STRIPS = """\
+gantry: {id: G000211001002110010}
+cloud: {server: "http://10.0.0.1/monitor.do", auth: "roadside-7"}
+buses:
+  a: {type: snmp, host: 10.0.0.2, version: 2c, community: public, write_community: private}
+  b: {type: snmp, host: 10.0.0.3, version: 2c, community: public, write_community: private}
+cabinets:
+  - id: 1
+    devices: {tcw: {profile: teracom-tcw241, bus: a}, strip: {profile: apc-pdu, bus: b}}
+    outputs:
+      lpr: {device: tcw, point: do1}
+      pc: {device: tcw, point: do2, feeds: agent}
+      antenna: {device: tcw, point: do3, invert: true}
+      switch: {device: strip, point: outlet1, invert: true}
+relays:
+  - {ip: 192.168.1.31, port: 1, output: lpr, pulse_s: 8}
+  - {ip: 192.168.1.31, port: 2, output: pc, pulse_s: 5}
+  - {ip: 192.168.1.31, port: 3, output: antenna, pulse_s: 8}
+  - {ip: 192.168.1.31, port: 4, output: switch, pulse_s: 20}
+"""
+
+
+def test_a_width_that_only_the_device_can_set_is_told_with_what_it_should_be(tmp_path):
+    found = read_config(write(tmp_path, STRIPS)).warnings
+    told = [(fault.line, fault.render("en")) for fault in found if " s there" in fault.render("en")]
+    assert [line for line, _ in told] == [15, 16]  # antenna is timed by the agent, and the strip's width is set
+    assert "lpr is cut for as long as the device is set up for: set 8 s there, else this program times it" in told[0][1]
+    assert "set 5 s there, else it is not rebooted at all" in told[1][1]
+    assert "请在设备上设为 8 秒" in found[[fault.line for fault in found].index(15)].render("zh")
+
+
+def test_what_a_strip_of_the_pc_can_time_is_told_where_it_cannot_time_what_is_asked(tmp_path):
+    text = STRIPS.replace("outlet1, invert: true}", "outlet1, invert: true, feeds: agent}")
+    assert read_config(write(tmp_path, text)).site.output((1, "switch")).feeds == "agent"
+    (said,) = faults_of(tmp_path, text.replace("pulse_s: 20", "pulse_s: 18"))
+    assert "switch feeds this PC" in said
+    assert ": 5, 10, 15, 20, 30, 45, 60 s" in said

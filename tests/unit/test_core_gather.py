@@ -28,23 +28,23 @@ CALM = {
 class Cell:
     """A watch and a gathering, fed message by message."""
 
-    def __init__(self, past=monitor.NO_PAST, alarms=()):
+    def __init__(self, past=monitor.NO_PAST, alarms=(), power_s=0.1):
         site = Site("G1", "Asia/Shanghai", {}, {}, (Cabinet(1, (), {}, alarms=alarms),), ())
         self.watch = begin(site, Layout(dict(FILLED), 3), past)
-        self.gathering = Gathering(Holds(3, 30.0))
+        self.gathering = Gathering(Holds(3, 30.0), power_s)
 
-    def say(self, device: str, now: float, **values):
+    def say(self, device: str, now: float, partial=frozenset(), **values):
         fields = {key: Reading(value, at=now) for key, value in CALM[device].items()}
         fields |= {key: Reading(values[key[1]], at=now) for key in fields if key[1] in values}
-        return self.hear(Answered(device, now, fields), now)
+        return self.hear(Answered(device, now, fields, partial=frozenset(partial)), now)
 
     def miss(self, device: str, now: float):
         return self.hear(Missed(device, now, "x"), now)
 
     def hear(self, message, now):
         self.watch, self.events = absorb(self.watch, message, now)
-        heard = message.fields.keys() if isinstance(message, Answered) else ()
-        return self.gathering.absorb(self.watch, self.events, heard, now)
+        said = (message.fields.keys(), message.partial) if isinstance(message, Answered) else ((), ())
+        return self.gathering.absorb(self.watch, self.events, said[0], now, said[1])
 
     def send(self):
         taken = self.gathering.take(self.watch, 1)
@@ -52,13 +52,23 @@ class Cell:
         return taken
 
 
-@pytest.fixture
-def cell() -> Cell:
-    made = Cell()
+def calm(power_s: float) -> Cell:
+    made = Cell(power_s=power_s)
     for device in CALM:
         made.say(device, 0.0)
     made.send()
     return made
+
+
+@pytest.fixture
+def cell() -> Cell:
+    return calm(0.1)
+
+
+@pytest.fixture
+def patient() -> Cell:
+    """A site with `gather_ms: 3000`."""
+    return calm(3.0)
 
 
 def test_every_member_knows_what_belongs_to_it():
@@ -96,6 +106,53 @@ def test_a_silent_device_is_not_waited_for(cell):
     found = cell.say("1.meter", 1.0, warningMsg="输入欠压")
     assert not found.asked
     assert cell.gathering.ready(1.0) == [1]
+
+
+def test_a_device_that_falls_silent_is_waited_for_no_longer(cell):
+    cell.say("1.meter", 1.0, warningMsg="输入欠压")
+    assert cell.gathering.ready(1.05) == []
+    cell.miss("1.power", 1.05)
+    assert cell.gathering.ready(1.05) == [1]
+
+
+def test_a_field_of_which_a_block_is_still_to_be_read_is_waited_for(cell):
+    texts = {(RECTIFIER, "warningMsg")}
+    cell.say("1.meter", 1.0, warningMsg="输入欠压")
+    cell.say("1.power", 1.02, partial=texts)
+    assert cell.gathering.ready(1.02) == []
+    cell.say("1.power", 1.04, warningMsg="整流模块掉电")
+    assert cell.gathering.ready(1.04) == [1]
+
+
+def test_a_device_whose_own_other_blocks_may_say_more_is_asked_again(cell):
+    found = cell.say("1.meter", 1.0, partial={(ELEC, "warningMsg")}, warningMsg="输入欠压")
+    assert found.asked == {"1.meter", "1.power"}
+
+
+def test_a_door_waits_for_no_other_block(cell):
+    found = cell.say("1.io", 1.0, partial={(DOORS, "status")}, frontDoorClosed=0)
+    assert not found.asked
+    assert cell.gathering.ready(1.0) == [1]
+
+
+def test_a_site_may_give_the_power_more_time_and_it_goes_up_when_all_have_spoken(patient):
+    patient.say("1.meter", 1.0, warningMsg="输入欠压")
+    assert patient.gathering.ready(3.9) == []
+    assert patient.gathering.due() == pytest.approx(4.0)
+    patient.say("1.power", 3.95, warningMsg="整流模块掉电")
+    assert patient.gathering.ready(3.95) == [1]
+
+
+def test_with_more_time_for_the_power_a_door_still_waits_for_nobody(patient):
+    patient.say("1.io", 1.0, frontDoorClosed=0)
+    assert patient.gathering.ready(1.0) == [1]
+
+
+def test_a_door_that_opens_while_the_power_is_gathered_goes_up_within_100_ms(patient):
+    patient.say("1.meter", 1.0, warningMsg="输入欠压")
+    patient.say("1.io", 1.5, frontDoorClosed=0)
+    assert patient.gathering.ready(1.59) == []
+    assert patient.gathering.ready(1.6) == [1]
 
 
 def test_events_of_another_kind_go_with_a_window_that_is_open(cell):

@@ -13,11 +13,13 @@ from gantry_agent.core.whitelist import (
     Look,
     applied,
     build,
+    day_now,
     desired,
     diff,
     masked,
     merged,
     number,
+    read_day,
     shown,
     unfit,
 )
@@ -158,3 +160,25 @@ def test_a_card_is_shown_once(before: Look | None, now: Look, card: int | str | 
 def test_where_cards_are_looked_for_seldom_a_showing_may_be_older():
     assert shown(Look(None, 1, 0.0), Look(7, 2, 30.0), period_s=20.0) == 7
     assert shown(Look(None, 1, 0.0), Look(7, 2, 61.0), period_s=20.0) is None
+
+
+@pytest.mark.parametrize(
+    ("shown", "known", "run_s", "expected"),
+    [
+        (date(2026, 11, 24), None, 0.0, date(2026, 11, 24)),
+        (date(2026, 11, 24), date(2031, 1, 1), 9e9, date(2026, 11, 24)),  # a good clock counts, whatever was kept
+        (date(1970, 1, 1), date(2026, 11, 24), 86_399.0, date(2026, 11, 24)),
+        (date(2019, 5, 1), date(2026, 11, 24), 10 * 86_400.0, date(2026, 12, 4)),
+        (date(1970, 1, 1), None, 0.0, date(2024, 1, 1)),
+    ],
+)
+def test_a_clock_that_has_lost_its_time_is_stood_in_for_by_the_last_good_day_and_what_has_passed(
+    shown, known, run_s, expected
+):
+    assert day_now(shown, known, run_s) == expected
+
+
+def test_a_day_is_read_back_and_rubbish_is_none():
+    assert read_day("2026-11-24") == date(2026, 11, 24)
+    assert read_day("") is None
+    assert read_day("soon") is None

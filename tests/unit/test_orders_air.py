@@ -15,7 +15,8 @@ from gantry_agent.field.poller import Poller
 from gantry_agent.field.trace import Trace
 from gantry_agent.field.unit import Lanes
 from gantry_agent.model import Answered, Bus, Cabinet, Device, Missed, Quality, Reading, Role, Site
-from gantry_agent.orders.air import AIR, Air
+from gantry_agent.orders.air import Air
+from gantry_agent.orders.rests import AIR, Rests
 
 COOLER = """\
 profile: cooler
@@ -32,14 +33,20 @@ writes:
   airConditioners.autoRefrigerationTemp: {write: holding 2, low: 18, high: 40, confirm: {point: cooling_on}}
 """
 READER = COOLER[: COOLER.index("writes:")].replace("profile: cooler", "profile: reader")
-REST_S = 180.0
 
 
 class Clock:
     now = 1000.0
 
 
-def rig(folder: Path, *profiles: str) -> tuple[Air, Clock]:
+class NoStore:
+    """Nothing is cut here, so nothing is kept."""
+
+    async def set_setting(self, name: str, value: str | None) -> None:
+        raise AssertionError(name)
+
+
+def rig(folder: Path, *profiles: str) -> tuple[Air, Rests, Clock]:
     """Air conditioners 1, 2 … of these profiles, on a bus that nobody polls."""
     products, devices = {}, {}
     for number, name in enumerate(profiles, 1):
@@ -55,12 +62,13 @@ def rig(folder: Path, *profiles: str) -> tuple[Air, Clock]:
         site, products, {"io": poller}, lambda name, work: asyncio.create_task(work, name=name), lambda *_: None
     )
     clock = Clock()
-    return Air(actuator, REST_S, lambda: clock.now), clock
+    rests = Rests(site, NoStore(), {}, lambda: clock.now)
+    return Air(actuator, rests), rests, clock
 
 
-def seen(air: Air, value: int | Quality, number: int = 1) -> None:
+def seen(rests: Rests, value: int | Quality, number: int = 1) -> None:
     reading = Reading(None, value) if isinstance(value, Quality) else Reading(value)
-    air.heard(Answered(f"1.air{number}", 0.0, {(Role(1, AIR, number), "isWorking"): reading}))
+    rests.heard(Answered(f"1.air{number}", 0.0, {(Role(1, AIR, number), "isWorking"): reading}))
 
 
 async def run(air: Air, number: int = 1, *, on: bool = True) -> Outcome:
@@ -68,18 +76,18 @@ async def run(air: Air, number: int = 1, *, on: bool = True) -> Outcome:
 
 
 async def test_a_unit_that_works_may_be_told_to_run(tmp_path: Path) -> None:
-    air, _ = rig(tmp_path, "cooler")
-    seen(air, 1)
+    air, rests, _ = rig(tmp_path, "cooler")
+    seen(rests, 1)
     assert await run(air) == Done()
 
 
 async def test_a_compressor_rests_from_when_it_was_seen_to_stop(tmp_path: Path) -> None:
-    air, clock = rig(tmp_path, "cooler")
-    seen(air, 1)
-    seen(air, 0)
+    air, rests, clock = rig(tmp_path, "cooler")
+    seen(rests, 1)
+    seen(rests, 0)
     clock.now += 100
-    seen(air, 0)
-    seen(air, Quality.GET_FAILED)
+    seen(rests, 0)
+    seen(rests, Quality.GET_FAILED)
     assert await run(air) == Failed("压缩机保护，还需80秒")
     assert await run(air, on=False) == Done()
     clock.now += 80
@@ -87,8 +95,8 @@ async def test_a_compressor_rests_from_when_it_was_seen_to_stop(tmp_path: Path) 
 
 
 async def test_a_unit_that_is_just_being_stopped_may_not_run_before_its_rest(tmp_path: Path) -> None:
-    air, _ = rig(tmp_path, "cooler")
-    seen(air, 1)
+    air, rests, _ = rig(tmp_path, "cooler")
+    seen(rests, 1)
     stopping = asyncio.create_task(air.run(RunAirConditioner(1, 1, run=False), Trace()))  # nobody answers it
     await asyncio.sleep(0.05)
     starting = asyncio.create_task(run(air))
@@ -99,22 +107,22 @@ async def test_a_unit_that_is_just_being_stopped_may_not_run_before_its_rest(tmp
 
 @pytest.mark.parametrize("value", [0, Quality.NOT_SUPPORT, None])
 async def test_a_unit_never_seen_working_rests_from_the_start(tmp_path: Path, value: int | Quality | None) -> None:
-    air, clock = rig(tmp_path, "cooler")
+    air, rests, clock = rig(tmp_path, "cooler")
     clock.now += 170.5
     if value is not None:
-        seen(air, value)
-    air.heard(Missed("1.air1", 0.0, "silent"))
+        seen(rests, value)
+    rests.heard(Missed("1.air1", 0.0, "silent"))
     assert await run(air) == Failed("压缩机保护，还需10秒")
     clock.now += 9.5
     assert await run(air) == Done()
 
 
 async def test_of_several_units_those_that_may_run_do(tmp_path: Path) -> None:
-    air, _ = rig(tmp_path, "cooler", "cooler", "reader")
-    seen(air, 1, 1)
+    air, rests, _ = rig(tmp_path, "cooler", "cooler", "reader")
+    seen(rests, 1, 1)
     assert await run(air, 0) == Partial((2, 3), "压缩机保护，还需180秒")
-    seen(air, 1, 2)
-    seen(air, 1, 3)
+    seen(rests, 1, 2)
+    seen(rests, 1, 3)
     assert await run(air, 0) == Partial((3,), "设备不支持")
     assert await run(air, 4) == Refused("airId")
 
@@ -135,14 +143,14 @@ SAME = Failed("设备不支持制热温度设定")
 async def test_a_unit_without_heating_takes_a_cooling_set_point_alone(
     tmp_path: Path, cooling: Decimal | None, heating: Decimal | None, outcome: Outcome
 ) -> None:
-    air, _ = rig(tmp_path, "cooler")
+    air, _, _ = rig(tmp_path, "cooler")
     trace = Trace(dry=True)
     assert await air.set_temperatures(SetTemperatures(1, 1, cooling, heating), trace) == outcome
-    assert any("would write" in step for step in trace.steps) is (outcome == Done())
+    assert any("would write" in step.en for step in trace.steps) is (outcome == Done())
 
 
 async def test_set_points_of_several_units_name_those_that_have_none(tmp_path: Path) -> None:
-    air, _ = rig(tmp_path, "cooler", "reader")
+    air, _, _ = rig(tmp_path, "cooler", "reader")
     command: Callable[[int], SetTemperatures] = lambda number: SetTemperatures(1, number, Decimal(30), None)  # noqa: E731
     assert await air.set_temperatures(command(0), Trace(dry=True)) == Partial((2,), "设备不支持制冷温度设定")
     assert await air.set_temperatures(command(3), Trace(dry=True)) == Refused("airId")

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -11,14 +11,16 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gantry_agent.command import Card, Done, Failed, SetWhitelist, Unlock
+from gantry_agent.command import Card, Done, Failed, Refused, SetWhitelist, Unlock
 from gantry_agent.core.audit import Entry
+from gantry_agent.core.whitelist import MOST_CARDS
 from gantry_agent.field.actuator import Actuator
 from gantry_agent.field.trace import Trace
 from gantry_agent.model import Answered, Cabinet, Door, Missed, Output, Quality, Reader, Reading, Site
 from gantry_agent.orders.cards import Cards
 from gantry_agent.store import Cards as Kept
 from gantry_agent.store import Store
+from gantry_agent.text import read_kept
 
 TODAY = datetime.now(ZoneInfo("Asia/Shanghai")).date()
 LATER = date(TODAY.year + 2, 12, 31)
@@ -46,7 +48,12 @@ class Seen:
 
 
 @contextlib.asynccontextmanager
-async def begun(path: Path, site: Site = SITE) -> AsyncIterator[Seen]:
+async def begun(
+    path: Path,
+    site: Site = SITE,
+    day: date | None = None,
+    clock: Callable[[ZoneInfo], datetime] = datetime.now,
+) -> AsyncIterator[Seen]:
     async with Store(path / "state.db") as store:
         seen: Seen
 
@@ -59,7 +66,7 @@ async def begun(path: Path, site: Site = SITE) -> AsyncIterator[Seen]:
             seen.granted.append((command, within_s, card))
 
         actuator = Actuator(site, {}, {}, spawn, granted)  # type: ignore[arg-type]
-        cards = Cards(site, {}, {}, store, actuator, spawn, granted)
+        cards = Cards(site, {}, {}, store, actuator, spawn, granted, day, clock)
         seen = Seen(cards, store)
         cards.note = seen.noted.append
         yield seen
@@ -79,7 +86,7 @@ async def test_a_dry_run_stores_nothing_and_opens_nothing(tmp_path: Path):
     async with begun(tmp_path) as seen:
         trace = Trace(dry=True)
         assert await seen.cards.set_whitelist(order("11111111"), trace) == Done()
-        assert trace.steps == ["whitelist of 1 cards, 1 of them sent"]
+        assert [step.en for step in trace.steps] == ["whitelist of 1 cards, 1 of them sent"]
         assert await seen.store.cards() is None
         seen.hear(None, 0, given=0)
         seen.hear(11111111, 1)
@@ -114,8 +121,10 @@ async def test_a_reader_opens_for_who_is_on_the_list_and_the_audit_hears_of_it(
         for count in range(4, 10):
             seen.hear(22222222, count)
         assert len(seen.spawned) == 1
-        assert [entry.outcome for entry in seen.noted] == ["refused: it is not on the whitelist"], "not once per wave"
-        assert (seen.noted[0].who, seen.noted[0].via) == ("card …1111", "site")
+        outcomes = [read_kept(entry.outcome) for entry in seen.noted]
+        assert [said.en for said in outcomes] == ["refused: it is not on the whitelist"], "not once per wave"
+        assert outcomes[0].zh == "拒绝：不在白名单中"
+        assert (read_kept(seen.noted[0].who).en, seen.noted[0].via) == ("card …1111", "site")
     assert "11111111" not in caplog.text
     assert "22222222" not in caplog.text
 
@@ -162,3 +171,52 @@ async def test_a_list_of_which_cards_are_lost_still_opens_for_the_others(
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+async def test_by_a_clock_that_has_lost_its_time_who_had_expired_stays_out_and_the_others_are_let_in(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    good = date(2026, 11, 24)
+    lost = lambda zone: datetime(1970, 1, 1, 8, tzinfo=zone)  # noqa: E731
+    async with begun(tmp_path, SITE, good, lost) as seen:
+        listed = (Card("11111111", good), Card("22222222", good - timedelta(days=1)))
+        assert await seen.cards.set_whitelist(SetWhitelist(listed), Trace()) == Done()
+        task = asyncio.create_task(seen.cards.run())
+        async with asyncio.timeout(5):
+            while (await seen.store.settings()).get("day") != "2026-11-24":
+                await asyncio.sleep(0.01)
+        seen.hear(None, 0, given=0)
+        seen.hear(22222222, 1)
+        assert seen.spawned == [], "by the clock of 1970 it would be good for 56 years"
+        assert "it has expired" in seen.noted[-1].outcome
+        seen.hear(11111111, 2)
+        assert len(seen.spawned) == 1
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    assert "the clock of this PC shows 1970-01-01, which cannot be; cards expire as of 2026-11-24" in caplog.text
+
+
+async def test_the_day_of_a_good_clock_is_kept_and_counts_when_it_is_lost(tmp_path: Path):
+    shows = [datetime(2026, 11, 24, 12, tzinfo=ZoneInfo("Asia/Shanghai"))]
+    async with begun(tmp_path, SITE, None, lambda _: shows[0]) as seen:
+        await seen.cards.set_whitelist(order("11111111", until=date(2026, 11, 23)), Trace())
+        seen.hear(None, 0, given=0)
+        seen.hear(11111111, 1)
+        shows[0] = datetime(1970, 1, 1, tzinfo=ZoneInfo("Asia/Shanghai"))
+        seen.hear(11111111, 2)
+        assert seen.spawned == []
+
+
+async def test_a_list_has_an_upper_bound_merged_or_not(tmp_path: Path):
+    many = order(*map(str, range(1, MOST_CARDS + 2)))
+    async with begun(tmp_path) as seen:
+        assert await seen.cards.set_whitelist(many, Trace()) == Refused("cardInfos")
+        assert await seen.store.cards() is None
+    async with begun(tmp_path, replace(SITE, merge_cards=True)) as seen:
+        assert await seen.cards.set_whitelist(replace(many, cards=many.cards[:-1]), Trace()) == Done()
+        told = await seen.cards.set_whitelist(order("90000001"), Trace())
+        assert told == Failed("合并后超过20000张卡")
+        kept = await seen.store.cards()
+        assert kept is not None
+        assert len(kept.cards) == MOST_CARDS

@@ -89,7 +89,8 @@ async def test_a_small_change_does_not_read_the_whole_list_again():
         assert await one.settled(one.want(listed(*range(1, 100), 200)))
         assert uhppote.GET_CARD_AT not in wire.asked
         assert len(wire.asked) < 10
-        assert one.told == "1.access: 1 cards to add, 0 to change, 1 to take out; read back, 100 cards"
+        assert one.told is not None
+        assert one.told.en == "1.access: 1 cards to add, 0 to change, 1 to take out; read back, 100 cards"
     assert holding(wire.panel) == {*range(1, 100), 200}
 
 
@@ -189,4 +190,5 @@ async def test_a_board_that_shows_one_card_at_every_place_is_told_to_be_unequal_
     one = Board(DoorController("1.access", SERIAL, frozenset({1})), 1, stuck, lambda: NOW)
     async with kept(one), asyncio.timeout(10):
         assert not await one.settled(one.want(listed(1)))
-    assert "instead of" in one.told
+    assert one.told is not None
+    assert "instead of" in one.told.en

@@ -1,0 +1,68 @@
+"""What this program has cut off, as it is kept over a restart: which contact, and since when.
+
+An entry is kept before its contact is moved and goes when it was seen to let the supply through again. So what is cut
+is given back also when the site file lists it no longer, and a compressor without supply rests from when it lost it.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from gantry_agent.core.interlocks import taken_up
+from gantry_agent.model import Output
+
+CUT = "cut."  # setting of an output that is cut, by `cabinet.name`; nothing that a person would drop
+CLOCK_LOST = 1_704_067_200.0  # 2024-01-01: a computer that shows an older time has lost its own
+
+Place = tuple[int, str]  # cabinet, name of the output
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A contact that was moved to cut a supply, at `at` (Unix seconds)."""
+
+    at: float
+    device: str
+    point: str
+    invert: bool = False
+    air: bool = False  # it fed an air conditioner
+
+    def contact(self) -> tuple[str, str]:
+        return self.device, self.point
+
+
+def of(output: Output, at: float) -> Cut:
+    return Cut(at, output.device, output.point, output.invert, output.feeds == "airConditioners")
+
+
+def name(place: Place) -> str:
+    """The setting's name."""
+    return f"{CUT}{place[0]}.{place[1]}"
+
+
+def written(cut: Cut) -> str:
+    return json.dumps(asdict(cut) | {"at": round(cut.at, 3)})
+
+
+def read(settings: Mapping[str, str]) -> dict[Place, Cut]:
+    """Read what is cut from the stored settings; what makes no sense is left out."""
+    found: dict[Place, Cut] = {}
+    for setting, text in settings.items():
+        number, dot, output = setting.removeprefix(CUT).partition(".")
+        if setting.startswith(CUT) and dot and number.isdecimal() and (cut := _cut(text)) is not None:
+            found[int(number), output] = cut
+    return found
+
+
+def since(cut: Cut, wall: float, mono: float) -> float:
+    """When it was cut, on the monotonic clock; now, where the clock had lost its time: a rest begins anew then."""
+    return mono if cut.at < CLOCK_LOST else taken_up(cut.at, wall, mono)
+
+
+def _cut(text: str) -> Cut | None:
+    try:
+        found = json.loads(text)
+        where = str(found["device"]), str(found["point"])
+        return Cut(float(found["at"]), *where, bool(found["invert"]), bool(found["air"]))
+    except (ValueError, TypeError, KeyError):
+        return None
