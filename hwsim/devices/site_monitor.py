@@ -1,13 +1,14 @@
 """Huawei SMU11B site monitor with an embedded DC power system: HUAWEI-SITE-MONITOR-MIB (tables §1.1).
 
 Rows and types are those of the SMU11B recording: rectifier rows start at 28676 and run against the module numbers, the
-battery string is row 5, the disconnect row 3, an absent phase reads 2147483647. Objects of the MIB that the recording
-does not show are left out, except where a command needs them.
+battery string is row 5, an absent phase reads 2147483647. Objects of the MIB that the recording does not show are left
+out, except where a command needs them. What sheds load, inputs and sensors are in `gantry_power`.
 """
 
 from collections.abc import Callable
 from functools import partial
 
+from hwsim.devices import gantry_power
 from hwsim.devices.image import Effect, Seen
 from hwsim.devices.oids import (
     ABSENT,
@@ -23,19 +24,21 @@ from hwsim.devices.oids import (
     within,
 )
 from hwsim.plant.orders import BatteryTesting, Change
-from hwsim.plant.power import CHARGE_LIMIT_C10, DISCONNECT_V, SHORT_TEST_S, STANDARD_TEST_S, supplied_a
+from hwsim.plant.power import CHARGE_LIMIT_C10, SHORT_TEST_S, STANDARD_TEST_S, supplied_a
 from hwsim.plant.state import Mains, State
 
 B = "1.3.6.1.4.1.2011.6.164.1"
-FIRST_RECTIFIER, STRING, DISCONNECT = 28676, 5, 3
-INPUT_HIGH_V, INPUT_LOW_V = 280, 180  # latches 1 and 2
+FIRST_RECTIFIER, STRING = 28676, 5
+INPUT_HIGH_V, INPUT_LOW_V = 280, 180
+DC_HIGH_V, DC_LOW_V = 58.0, 45.0
+HIGH_LATCH, LOW_LATCH = 101, 102  # beyond those of `gantry_power`
 CHARGE_STATES = {"float": 1, "boost": 2, "discharge": 3}
 
 
 def table(seen: Seen) -> dict[str, Cell]:
     plant = seen.plant
     cells = system("SMU11B", "1.3.6.1.4.1.2011.6.164.1.2", "GSE200M", plant.t + 90412.0)
-    for part in (_site, _rectifiers, _battery, _battery_test, _ac_input, _dc_output, _environment):
+    for part in (_site, _rectifiers, _battery, _battery_test, _ac_input, _dc_output, _environment, gantry_power.cells):
         cells |= {f"{B}.{name}": cell for name, cell in part(seen).items()}
     return cells
 
@@ -147,11 +150,6 @@ def _battery(seen: Seen) -> dict[str, Cell]:
         f"4.4.2.1.4.{STRING}": gauge(left_ah),
         f"4.4.2.1.6.{STRING}": integer(_battery_temperature(seen)),
         f"4.4.2.1.99.{STRING}": integer(1 if battery.fuse else 4),
-        "7.1.3.0": gauge(1),
-        f"7.2.1.1.2.{DISCONNECT}": gauge(8003),
-        f"7.2.1.1.3.{DISCONNECT}": text("BLVD"),
-        f"7.2.1.1.5.{DISCONNECT}": integer(DISCONNECT_V * 10),
-        f"7.2.1.1.99.{DISCONNECT}": integer(1 if battery.connected else 2),
     }
 
 
@@ -208,8 +206,8 @@ def _ac_input(seen: Seen) -> dict[str, Cell]:
         "5.1.1.0": gauge(4000),
         "5.1.3.0": gauge(sum(plant.phase_a) * 10),
         "5.1.4.0": gauge(1),
-        "5.1.5.0": gauge(seen.memory.get(1, INPUT_HIGH_V)),
-        "5.1.6.0": gauge(seen.memory.get(2, INPUT_LOW_V)),
+        "5.1.5.0": gauge(seen.memory.get(HIGH_LATCH, INPUT_HIGH_V)),
+        "5.1.6.0": gauge(seen.memory.get(LOW_LATCH, INPUT_LOW_V)),
         **{f"5.2.1.1.{column}.1": cell for column, cell in columns.items()},
     }
 
@@ -221,22 +219,22 @@ def _input_status(seen: Seen, mains: Mains) -> int:
         return 2
     if not all(volts):
         return 3
-    if max(volts) > seen.memory.get(1, INPUT_HIGH_V):
+    if max(volts) > seen.memory.get(HIGH_LATCH, INPUT_HIGH_V):
         return 4
-    return 5 if min(volts) < seen.memory.get(2, INPUT_LOW_V) else 1
+    return 5 if min(volts) < seen.memory.get(LOW_LATCH, INPUT_LOW_V) else 1
 
 
 def _dc_output(seen: Seen) -> dict[str, Cell]:
     dc = seen.plant.dc
     load_a = supplied_a(dc)
-    status = 2 if dc.bus_v > 58.0 else 3 if dc.bus_v < 45.0 else 1
+    status = 2 if dc.bus_v > DC_HIGH_V else 3 if dc.bus_v < DC_LOW_V else 1
     return {
         "6.1.1.0": gauge(6000),
         "6.1.3.0": gauge(dc.bus_v * 10),
         "6.1.4.0": integer(load_a * 10),
         "6.1.5.0": gauge(load_a * dc.bus_v),
-        "6.1.7.0": gauge(580),
-        "6.1.8.0": gauge(450),
+        "6.1.7.0": gauge(DC_HIGH_V * 10),
+        "6.1.8.0": gauge(DC_LOW_V * 10),
         "6.2.1.1.1.1": integer(1),
         "6.2.1.1.2.1": gauge(6001),
         "6.2.1.1.3.1": text("DC Distribution"),
@@ -250,7 +248,7 @@ def _dc_output(seen: Seen) -> dict[str, Cell]:
 def _environment(seen: Seen) -> dict[str, Cell]:
     plant: State = seen.plant
     climate = plant.climate
-    cells = {
+    return {
         "8.1.1.0": gauge(9000),
         "8.2.1.1.1.1": integer(1),
         "8.2.1.1.2.1": gauge(9001),
@@ -265,15 +263,6 @@ def _environment(seen: Seen) -> dict[str, Cell]:
         "8.2.2.1.4.1": integer(climate.inside_rh),
         "8.2.2.1.99.1": integer(1),
     }
-    for k in range(1, 6):  # spare digital inputs, none wired
-        cells |= {
-            f"8.2.3.1.1.{k}": integer(k),
-            f"8.2.3.1.2.{k}": gauge(11000 + k),
-            f"8.2.3.1.3.{k}": text(f"DI{k}"),
-            f"8.2.3.1.4.{k}": integer(1),
-            f"8.2.3.1.99.{k}": integer(1),
-        }
-    return cells
 
 
 # --- SET ------------------------------------------------------------------------------------------------------------
@@ -312,8 +301,8 @@ _SET: dict[str, Callable[[Seen, Cell], Effect]] = {
     f"{B}.3.1.6.0": _set_voltage,
     f"{B}.3.1.8.0": _set_group,
     f"{B}.4.3.7.0": _set_test,
-    f"{B}.5.1.5.0": partial(_set_limit, 1),
-    f"{B}.5.1.6.0": partial(_set_limit, 2),
+    f"{B}.5.1.5.0": partial(_set_limit, HIGH_LATCH),
+    f"{B}.5.1.6.0": partial(_set_limit, LOW_LATCH),
 }
 
 
@@ -323,7 +312,7 @@ def set_object(seen: Seen, oid: str, cell: Cell) -> Effect:
     for module in range(len(seen.plant.dc.modules)):
         if oid == f"{B}.3.2.1.1.12.{rectifier_row(seen, module)}":
             return _set_module(module, seen, cell)
-    raise Declined("notWritable")
+    return gantry_power.set_object(seen, oid.removeprefix(f"{B}."), cell)
 
 
 # --- traps ----------------------------------------------------------------------------------------------------------
@@ -332,13 +321,13 @@ T = "1.3.6.1.4.1.2011.6.164.2.1"
 
 
 def _pair(group: str, raised: int) -> Alarm:
-    """Raise and clear are neighbours, the raise first (tables §1.1)."""
+    """Raise and clear are neighbours, the raise first; numbers as the MIB has them: 15 AC lost, 19 DC voltage."""
     return Alarm(f"{T}.{group}.{raised}", f"{T}.{group}.{raised + 1}")
 
 
 _ALARMS: tuple[tuple[Alarm, Callable[[State], bool]], ...] = (
-    (_pair("0", 15), lambda plant: not any(plant.mains.at(k) for k in range(plant.mains.phases))),
-    (_pair("0", 19), lambda plant: not all(plant.mains.at(k) for k in range(plant.mains.phases))),
+    (_pair("0", 15), lambda plant: not all(plant.mains.at(k) for k in range(plant.mains.phases))),
+    (_pair("0", 19), lambda plant: not DC_LOW_V <= plant.dc.bus_v <= DC_HIGH_V),
     (_pair("0", 31), lambda plant: not (plant.front.closed and plant.back.closed)),
     (_pair("0", 33), lambda plant: plant.water),
     (_pair("0", 35), lambda plant: plant.smoke),
