@@ -7,6 +7,7 @@ process went: `rest` ends running pulses when it stops, `settle` ends at start w
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 RETRY_S = 2.0  # a lock that is energised with its module silent is let go this soon after the module answers again
 ORDER_S = 15.0  # the whole of one write with its read-back; a bus whose task has died does not hold an order for ever
+LOOKED_S = 5.0  # for what stands in rows: at the start they are looked for first
 BUSY = Failed("总线忙或已停")
 
 Spawn = Callable[[str, Coroutine[Any, Any, None]], "asyncio.Task[None]"]  # gives a task to its owner, by name
@@ -177,17 +179,18 @@ class Actuator:
         """Read what an order of the interface would change, such as a set point; in its own unit."""
         device, profile = self._site.devices[key], self._profiles[key]
         poller = self._pollers[device.bus]
+        trace.devices.add(key)
         try:
             blocks = plan_writes.reading(profile, device, target, poller.located(key))
             async with asyncio.timeout(ORDER_S):
                 seen = await Talk(poller, self._site.buses[device.bus].kind, device, profile, trace).told(blocks)
         except plan_writes.UnknownWrite as e:
-            trace.note(str(e))
+            trace.add(e.text)
             return Failed(e.why)
         except TimeoutError:
             return BUSY
         except DeviceRefused as e:
-            trace.note(f"refused: {e}")
+            trace.note(f"设备拒绝：{e.text.zh}", f"refused: {e}")
             return refused(e, self._site.buses[device.bus].kind)
         if isinstance(seen, Failed):
             return seen
@@ -207,6 +210,7 @@ class Actuator:
     ) -> Outcome:
         """Write several values of one device at once, as `order` does one."""
         device, profile = self._site.devices[key], self._profiles[key]
+        await self._looked(key, orders[0][0])
         located = self._pollers[device.bus].located(key)
 
         def planned() -> plan_writes.Write:
@@ -214,44 +218,70 @@ class Actuator:
                 [plan_writes.write(profile, device, target, value, located) for target, value in orders]
             )
 
-        trace.note(", ".join(f"{key} {target}={value}" for target, value in orders))
+        said = ", ".join(f"{key} {target}={value}" for target, value in orders)
+        trace.note(said, said)
         return await self._carry_out(key, orders[0][0], planned, trace)
 
     async def pulse(self, output: Output, trace: Trace) -> Outcome:
         """Have the device itself keep an output on for its pulse; done when it shows so, and ended by the device."""
         device, profile = self._site.devices[output.device], self._profiles[output.device]
-        value = int(not output.invert)
-        trace.note(f"{output.device} {output.point}={value} for {output.pulse_s:g} s, timed by the device")
+        value, located = int(not output.invert), self._pollers[device.bus].located(output.device)
+        said = f"{output.device} {output.point}={value}"
+        trace.note(
+            f"{said}，{output.pulse_s:g} 秒，由设备计时", f"{said} for {output.pulse_s:g} s, timed by the device"
+        )
         return await self._carry_out(
             output.device,
             output.point,
-            lambda: plan_writes.pulse(profile, device, output.point, value, output.pulse_s),
+            lambda: plan_writes.pulse(profile, device, output.point, value, output.pulse_s, located),
             trace,
         )
 
+    def can_switch(self, output: Output) -> bool:
+        """Tell whether the site has that contact."""
+        return output.device in self._profiles and output.point in self._profiles[output.device].writable
+
     def times_itself(self, output: Output) -> bool:
         """Tell whether the output's device can end its pulse by its own clock."""
+        value = int(not output.invert)
+        return plan_writes.can_pulse(self._profiles[output.device], output.point, value, output.pulse_s)
+
+    async def mistimed(self, output: Output, trace: Trace) -> Failed | None:
+        """Tell why a device in which the length is set would not time this pulse as it is meant; None if it would."""
         device, profile = self._site.devices[output.device], self._profiles[output.device]
+        value, poller = int(not output.invert), self._pollers[device.bus]
         try:
-            plan_writes.pulse(profile, device, output.point, int(not output.invert), output.pulse_s)
-        except plan_writes.UnknownWrite:
-            return False
-        return True
+            located = poller.located(output.device)
+            write = plan_writes.pulse(profile, device, output.point, value, output.pulse_s, located)
+            if (stage := plan_writes.preset(write)) is None:
+                return None
+            async with asyncio.timeout(ORDER_S):
+                return await Talk(poller, self._site.buses[device.bus].kind, device, profile, trace).not_ready(stage)
+        except plan_writes.UnknownWrite as e:
+            trace.add(e.text)
+            return Failed(e.why)
+        except TimeoutError:
+            return BUSY
+        except DeviceRefused as e:
+            return refused(e, self._site.buses[device.bus].kind)
 
     async def shows(self, output: Output, trace: Trace, *, on: bool) -> bool:
         """Read back, within the time of an output, until it is on, or off; nothing is written."""
-        deadline = time.monotonic() + plan_writes.OUTPUT_WITHIN_S
+        proof = self._proof(output)
+        deadline = time.monotonic() + (proof.within_s if proof else 0.0)
         seen = await self.seen(output)
         while seen is not on and time.monotonic() < deadline:
             await asyncio.sleep(READ_BACK_EVERY_S)
             seen = await self.seen(output)
-        trace.note(f"{output.device} {output.point} for output {output.name} reads {seen}")
+        point, read = f"{output.device} {output.point}", seen.why if isinstance(seen, Failed) else seen
+        trace.note(f"输出 {output.name}：{point} 回读 {read}", f"{point} for output {output.name} reads {read}")
         return seen is on
 
     async def seen(self, output: Output) -> bool | Failed:
         """Read once whether an output is on."""
         device, profile = self._site.devices[output.device], self._profiles[output.device]
-        proof = plan_writes.write(profile, device, output.point, int(not output.invert)).confirm
+        await self._looked(output.device, output.point)
+        proof = self._proof(output)
         if proof is None:
             return Failed("设备无回读")
         try:
@@ -268,17 +298,35 @@ class Actuator:
             return GARBLED
         return all(proof.shown_by(value) for value in values)
 
+    def _proof(self, output: Output) -> plan_writes.Confirm | None:
+        """What is read to know whether an output is on; None if nothing is, or its row was not found."""
+        device, profile = self._site.devices[output.device], self._profiles[output.device]
+        located = self._pollers[device.bus].located(output.device)
+        try:
+            return plan_writes.write(profile, device, output.point, int(not output.invert), located).confirm
+        except plan_writes.UnknownWrite:
+            return None
+
+    async def _looked(self, key: str, target: str) -> None:
+        """Wait until the rows of an output have been looked for once; before, nothing could be told of it."""
+        found, poller = self._profiles[key].switched(target), self._pollers[self._site.devices[key].bus]
+        if found is not None and found.table is not None and found.table.name not in poller.located(key).rows:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOKED_S):
+                    await poller.looked.wait()
+
     async def _carry_out(
         self, key: str, target: str, plan_it: Callable[[], plan_writes.Write], trace: Trace
     ) -> Outcome:
         device, profile = self._site.devices[key], self._profiles[key]
+        trace.devices.add(key)
         try:
             write = plan_it()
         except plan_writes.UnknownWrite as e:
-            trace.note(str(e))
+            trace.add(e.text)
             return Failed(e.why)
         talk = Talk(self._pollers[device.bus], self._site.buses[device.bus].kind, device, profile, trace)
-        lock = self._locks.setdefault((key, target if target in profile.writable else ""), asyncio.Lock())
+        lock = self._locks.setdefault((key, target if profile.switched(target) else ""), asyncio.Lock())
         async with lock:
             try:
                 async with asyncio.timeout(ORDER_S):
@@ -286,7 +334,7 @@ class Actuator:
             except TimeoutError:
                 return BUSY
             except DeviceRefused as e:
-                trace.note(f"refused: {e}")
+                trace.note(f"设备拒绝：{e.text.zh}", f"refused: {e}")
                 return refused(e, self._site.buses[device.bus].kind)
 
 

@@ -12,16 +12,32 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gantry_agent.field.framing.counted import Unpacked, unpack
-from gantry_agent.field.product import Bound, Encoding, InAnswer, InStatus, InSwipe, InText, Profile, amount
+from gantry_agent.field.product import (
+    Bound,
+    Encoding,
+    Profile,
+    amount,
+)
+from gantry_agent.field.product_places import (
+    InAnswer,
+    InObject,
+    InStatus,
+    InSwipe,
+    InText,
+)
 from gantry_agent.field.request import (
+    AskInputs,
     AskLock,
     AskMeter,
+    AskSurge,
     AskText,
     AskYdt,
     Block,
     ControllerState,
+    ReadAlarms,
     ReadBits,
     ReadController,
+    ReadObject,
     ReadRegisters,
     Reply,
 )
@@ -35,6 +51,7 @@ FORMATS: Mapping[str, str] = {
 }  # fmt: skip
 _DECIMAL = re.compile(r"[-+]?\d+(?:\.\d+)?")
 _NUMBER = re.compile(r"\s*([-+]?\d+(?:\.\d+)?)")
+_PLAIN_DECIMAL = re.compile(r"[-+]?[0-9]{1,15}(?:\.[0-9]{1,15})?")
 
 
 class RowsMoved(BadReply):
@@ -68,9 +85,9 @@ def decode(block: Block, reply: Reply, profile: Profile, device: Device) -> dict
     if isinstance(request, ReadBits):
         bits = _bits(reply, request.count)
         return {point.key: point.decode(bits[point.at]) for point in block.points}
-    if isinstance(request, AskLock):
+    if isinstance(request, AskLock | AskInputs | AskSurge):
         if not isinstance(reply, bytes):
-            raise BadReply("cannot use the reply: the answer of a lock is wanted")
+            raise BadReply("cannot use the reply: the whole answer of the device is wanted")
         return {point.key: point.decode(ControllerState(reply, {})) for point in block.points}
     if isinstance(request, ReadController):
         if not isinstance(reply, ControllerState):
@@ -78,6 +95,8 @@ def decode(block: Block, reply: Reply, profile: Profile, device: Device) -> dict
         return {point.key: point.decode(reply) for point in block.points}
     if not isinstance(reply, Mapping):
         raise BadReply("cannot use the reply: a value for every name is wanted")
+    if isinstance(request, ReadObject | ReadAlarms):
+        return {point.key: point.decode(reply) for point in block.points}
     for mark in block.marks:
         if (said := reply.get(mark.oid)) != mark.value:
             raise RowsMoved(f"cannot use the reply: {mark.oid} is {said!r} now and was {mark.value!r}: rows have moved")
@@ -150,13 +169,42 @@ def answer_reader(
 def controller_reader(
     place: InStatus | InSwipe, encoding: Encoding, parameters: Mapping[str, Value]
 ) -> Callable[[ControllerState], Decoded]:
-    """Compile a point of a door controller or lock: `f(its state)`; nothing was let in yet where no swipe is known."""
+    """Compile a point of an answer that is kept whole: `f(it)`; nothing was let in yet where no swipe is known."""
     finish = _finish(encoding, parameters)
     if isinstance(place, InSwipe):
         which = 0 if place.what == "event" else 1
         return lambda state: finish(found[which]) if (found := state.swipes.get(place.door)) else Quality.NO_DATA
-    end = place.at + (4 if encoding.kind == "u32" else 1)
+    end = place.at + {"u8": 1, "u16": 2, "u32": 4}[encoding.kind]
     return lambda state: finish(int.from_bytes(state.status[place.at : end], "little"))
+
+
+def object_reader(
+    place: InObject, encoding: Encoding, parameters: Mapping[str, Value]
+) -> Callable[[Mapping[str, Value]], Decoded]:
+    """Compile a point of a ZTE site unit: `f(its object's texts)`; of several numbers the first that says something."""
+    finish = _finish(encoding, parameters)
+    numeric = encoding.kind == "decimal"
+
+    def text(reply: Mapping[str, Value]) -> Decoded:
+        said = [str(reply[number]) for number in place.points if number in reply]
+        if not said:
+            return Quality.NOT_SUPPORT
+        first = next(filter(None, said), "")
+        if not first or (numeric and not _PLAIN_DECIMAL.fullmatch(first)):
+            return Quality.NO_DATA
+        if not numeric:
+            return finish(first)
+        return finish(float(first) if "." in first else int(first))
+
+    return text
+
+
+def alarm_reader(
+    number: str, encoding: Encoding, parameters: Mapping[str, Value]
+) -> Callable[[Mapping[str, Value]], Decoded]:
+    """Compile whether an object of a ZTE site unit has an alarm: `f(how many each object has)`."""
+    finish = _finish(encoding, parameters)
+    return lambda reply: finish(int(bool(reply.get(number))))
 
 
 def meter_reader(encoding: Encoding, parameters: Mapping[str, Value]) -> Callable[[bytes], Decoded]:
@@ -326,7 +374,10 @@ _VALUE_READERS: Mapping[str, Callable[[Finish], Callable[[Any], Decoded]]] = {
 def _finish(encoding: Encoding, parameters: Mapping[str, Value]) -> Finish:
     finish = _scaler(amount(encoding.scale, parameters), amount(encoding.offset, parameters))
     if encoding.map is not None:
-        finish = _translator(encoding.map, encoding.otherwise)
+        known = encoding.map
+        if encoding.kind in FORMATS:
+            known = {parameters.get(raw, raw) if isinstance(raw, str) else raw: value for raw, value in known.items()}
+        finish = _translator(known, encoding.otherwise)
     if encoding.bit is not None or encoding.mask is not None:
         finish = _cutter(encoding, finish)
     for items, quality in ((encoding.none, Quality.NO_DATA), (encoding.absent, Quality.NOT_SUPPORT)):

@@ -89,6 +89,8 @@ class Deriver:
     def __init__(self, profile: Profile, device: Device, rows: Mapping[str, tuple[str, ...]] = NO_ROWS) -> None:
         compiler = _Compiler(profile, device, rows)
         self._all = compiler.fields()
+        urgent = [made.keys for (role, name), made in self._all.items() if MEMBERS[role.member].fields[name].urgent]
+        self.telling = frozenset().union(*urgent)  # the points on which what is pushed at once rests
         self._by_keys: dict[tuple[str, ...], list[tuple[tuple[Role, str], Get]]] = {}
 
     def fields(self, now: Samples, before: Samples, changed: Iterable[str] | None = None) -> Fields:
@@ -99,6 +101,12 @@ class Deriver:
             if answer is not None:
                 found[field] = answer
         return found
+
+    def resting(self, fields: Iterable[tuple[Role, str]], keys: frozenset[str]) -> frozenset[tuple[Role, str]]:
+        """Tell which of these fields look at one of these keys."""
+        return (
+            frozenset(field for field in fields if not self._all[field].keys.isdisjoint(keys)) if keys else frozenset()
+        )
 
     def _chosen(self, changed: Iterable[str] | None) -> list[tuple[tuple[Role, str], Get]]:
         keys = ("*",) if changed is None else tuple(changed)
@@ -363,8 +371,6 @@ class _Compiler:
                 if isinstance(verdict, Quality):
                     doubts.append((verdict, then(now, before)))
                 elif verdict:
-                    # That a reading has no value is the device's own word, and the next case may stand in for it.
-                    doubts = [doubt for doubt in doubts if doubt[0] is Quality.GET_FAILED]
                     return _undoubted(then(now, before), doubts)
             return _undoubted(otherwise.get(now, before), doubts)
 

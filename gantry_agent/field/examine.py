@@ -7,6 +7,7 @@ find they tell step by step, as plain values that go through a socket as JSON an
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from gantry_agent.field import codec, derive, plan
@@ -17,14 +18,18 @@ from gantry_agent.field.product import Profile
 from gantry_agent.field.profile_links import plain
 from gantry_agent.field.request import (
     AskController,
+    AskInputs,
     AskMeter,
+    AskSurge,
     AskText,
     AskYdt,
     Block,
     GetOids,
+    ReadAlarms,
     ReadBits,
     ReadController,
     ReadHost,
+    ReadObject,
     ReadRegisters,
     Reply,
     Request,
@@ -33,7 +38,8 @@ from gantry_agent.field.request import (
     WalkColumn,
 )
 from gantry_agent.field.tape import Tape
-from gantry_agent.model import BadReply, Bus, BusDown, Device, DeviceRefused, Quality, Role, Value
+from gantry_agent.model import AgentError, BadReply, Bus, BusDown, Device, DeviceRefused, NoReply, Quality, Role, Value
+from gantry_agent.text import Text, of_system
 from gantry_agent.vocabulary import MEMBERS
 
 Told = Mapping[str, Any]  # one step, as JSON has it
@@ -54,7 +60,12 @@ DOWN_S = 40.0  # longer than the longest back-off of a link
 
 
 async def probe(poller: Poller, profile: Profile, device: Device, tape: Tape | None = None) -> AsyncIterator[Told]:
-    """Read everything of a device once: `table` and `block` steps with raw frames, then its `fields`; kept on tape."""
+    """Read everything of a device once: `table` and `block` steps with raw frames, then its `fields`; kept on tape.
+
+    Of a device that fills nothing by itself every point is read: what it has is looked up before a site names any.
+    """
+    if not profile.members:
+        device = replace(device, watched=device.watched | frozenset(profile.points))
     rows: dict[str, tuple[str, ...]] = {}
     known_by: dict[tuple[str, str], tuple[plan.Mark, ...]] = {}
     for table in plan.tables(profile, device):
@@ -83,7 +94,7 @@ async def probe(poller: Poller, profile: Profile, device: Device, tape: Tape | N
             read = dict.fromkeys(block.keys, Quality.GET_FAILED)
         values |= read
         points = [{"point": key, **_value(value), "unit": units.get(plain(key), "")} for key, value in read.items()]
-        yield {"block": block.lane, **_exchanged(block.request, exchange), "error": _said(error), "points": points}
+        yield {"block": block.lane, **_exchanged(block.request, exchange), "error": failure(error), "points": points}
     if not all(value is Quality.GET_FAILED for value in values.values()):
         yield {"fields": [*_fields(profile, device, rows, values)]}
     poller.relearn(device.key)
@@ -146,13 +157,30 @@ def _exchanged(request: Request, exchange: Exchange) -> dict[str, Any]:
         "asked": _asked(request),
         "frames": [[frame.direction, frame.data.hex()] for frame in exchange.frames[:MOST_FRAMES]],
         "ms": round(1000 * exchange.took_s, 1),
-        "error": _said(exchange.error),
+        "error": failure(exchange.error),
         **({"values": _raw(exchange.reply)} if not exchange.frames and exchange.reply is not None else {}),
     }
 
 
-def _said(error: Exception | None) -> str | None:
-    return None if error is None else str(error)
+def failure(error: Exception | None) -> dict[str, str] | None:
+    """Why nothing came of a question, in both languages. Of frames that make no sense Chinese has the kind only."""
+    match error:
+        case None:
+            return None
+        case AgentError() if error.text.zh != error.text.en:
+            return error.text.both()
+        case BusDown():
+            cause = error.__cause__
+            why = of_system(cause).zh if isinstance(cause, OSError) and cause.errno else "连不上"
+            return Text(f"总线不可用：{why}", str(error)).both()
+        case NoReply():
+            return Text("无应答", str(error)).both()
+        case DeviceRefused(code=code):
+            return Text(f"设备拒绝（{code}）", str(error)).both()
+        case BadReply():
+            return Text("应答有误，不是对所问的应答", str(error)).both()
+        case _:
+            return Text(str(error), str(error)).both()
 
 
 def _raw(reply: Reply) -> Any:
@@ -182,10 +210,18 @@ def _asked(request: Request) -> str:
             return command
         case ReadController(serial=serial):
             return f"controller {serial} status"
+        case AskInputs(unit=unit):
+            return f"board {unit} inputs"
+        case AskSurge(unit=unit):
+            return f"unit {unit} surge protector"
         case AskMeter(address=address, item=item):
             return f"meter {address} item {item:08X}"
         case AskYdt(unit=unit, cid1=cid1, cid2=cid2, info=info):
             return f"unit {unit} {cid1:02X}/{cid2:02X} {info.hex()}".rstrip()
+        case ReadObject(object=number):
+            return f"object {number}"
+        case ReadAlarms():
+            return "alarms"
         case _:
             return str(request)
 
@@ -203,6 +239,12 @@ async def scan(
     elif bus.kind == "uhppote":
         async for step in _discover(poller):
             yield step
+    elif bus.kind == "udp":
+        said = "cannot scan a bus of type udp: there is one device behind its port, and nothing that all of them answer"
+        yield {"failed": Text("udp 总线不能扫描：每个端口后只有一台设备，且没有通用的询问", said).both()}
+    elif bus.kind in ("zte-http", "zte-serial"):
+        said = f"cannot scan a bus of type {bus.kind}: gantry-agent identify lists what the site unit looks after"
+        yield {"failed": Text(f"{bus.kind} 总线不能扫描：gantry-agent identify 可列出动环监控单元的对象", said).both()}
     elif bus.kind in MODBUS:
         functions = ALL_FUNCTIONS if thorough else FUNCTIONS
         async for step in _call(poller, known, list(units), functions):
@@ -222,7 +264,7 @@ async def _call(
             done += 1
             yield {"progress": done, "of": total}
             if isinstance(exchange.error, BusDown):
-                yield {"failed": str(exchange.error)}
+                yield {"failed": failure(exchange.error)}
                 return
             if _there(exchange):
                 yield {"found": unit, "function": function, "device": known.get(unit), **_heard(exchange)}
@@ -280,7 +322,7 @@ async def _discover(poller: Poller) -> AsyncIterator[Told]:
         said = f"serial {uhppote.read_serial(exchange.reply)}"
         yield {"agent": said, "identity": f"firmware {uhppote.read_version(exchange.reply)}", **_heard(exchange)}
     else:
-        yield {"failed": str(exchange.error)}
+        yield {"failed": failure(exchange.error)}
 
 
 async def _greet(poller: Poller) -> AsyncIterator[Told]:
@@ -293,4 +335,4 @@ async def _greet(poller: Poller) -> AsyncIterator[Told]:
     elif isinstance(exchange.error, DeviceRefused):
         yield {"agent": str(exchange.error), "identity": None, **_heard(exchange)}
     else:
-        yield {"failed": str(exchange.error)}
+        yield {"failed": failure(exchange.error)}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gantry_agent.field import codec, plan
-from gantry_agent.field.examine import patiently
+from gantry_agent.field.examine import failure, patiently
 from gantry_agent.field.poller import Poller
 from gantry_agent.field.product import Profile
 from gantry_agent.field.product_identity import Says, Surety, judge
@@ -56,7 +56,7 @@ class _Asker:
     until: float
     known: dict[Request, Reply | None] = field(default_factory=dict)
     silent: int = 0
-    failure: str = ""
+    failure: dict[str, str] | None = None
     down: bool = False
 
     @property
@@ -70,7 +70,7 @@ class _Asker:
             return None
         exchange = await patiently(self.poller, request, Timing(response_s, 0.02, seeking=True))
         if exchange.error is not None:
-            self.failure = str(exchange.error)
+            self.failure = failure(exchange.error)
             self.down = isinstance(exchange.error, BusDown) and exchange.error.__cause__ is not None
         self.silent = self.silent + 1 if isinstance(exchange.error, NoReply) else 0
         if self.tape is not None and exchange.reply is not None:
@@ -115,7 +115,7 @@ async def identify(
     yield {
         "unit": unit,
         "answered": answered,
-        "failed": "" if answered else asker.failure,
+        "failed": None if answered else asker.failure,
         "cut": time.monotonic() > asker.until,
         **known,
         "candidates": [_told(profile, rank, fits) for rank, profile, fits in found],

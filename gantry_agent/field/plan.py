@@ -10,23 +10,23 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from gantry_agent.field import codec, plan_controller, plan_serial
+from gantry_agent.field import codec, plan_controller, plan_serial, plan_zte
 from gantry_agent.field.product import (
-    InHost,
-    InOid,
-    InRegister,
     Point,
     Profile,
-    Space,
     key_of,
     read_name,
 )
 from gantry_agent.field.product import Table as TableOfProfile
+from gantry_agent.field.product_places import (
+    InHost,
+    InOid,
+    InRegister,
+    Space,
+)
 from gantry_agent.field.product_snmp import RowFilter
 from gantry_agent.field.profile_links import plain
 from gantry_agent.field.request import (
-    AskLock,
-    AskMeter,
     AskText,
     AskYdt,
     Block,
@@ -35,7 +35,6 @@ from gantry_agent.field.request import (
     Mark,
     Placed,
     ReadBits,
-    ReadController,
     ReadHost,
     ReadRegisters,
     ReadRequest,
@@ -66,6 +65,9 @@ __all__ = [
 FUNCTIONS: Mapping[Space, int] = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
 NO_ROWS: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 NO_MARKS: Mapping[tuple[str, str], tuple[Mark, ...]] = MappingProxyType({})
+# sysUpTime, which every agent has: a device all of whose points stand in rows is asked this until they are found, and
+# where it has none, so that it is asked at all and it shows whether it is there.
+UPTIME = Block(GetOids(("1.3.6.1.2.1.1.3.0",)), (), "slow")
 MOST_ROWS = 64  # of a table that belongs to no member; a longer one is not what the profile had in mind
 
 
@@ -236,11 +238,15 @@ def blocks(
     if profile.protocol in plan_serial.PROTOCOLS:
         asked = tuple(plan_serial.blocks((_picked(one) for one in chosen), profile, device))
         return tuple(block for lane in lanes for block in asked if block.lane == lane)
-    return tuple(
+    if profile.protocol == plan_zte.PROTOCOL:
+        asked = tuple(plan_zte.blocks(((one.key, one.point) for one in chosen), profile, device))
+        return tuple(block for lane in lanes for block in asked if block.lane == lane)
+    found = tuple(
         block
         for lane in lanes
         for block in _blocks([one for one in chosen if one.point.lane == lane], lane, profile, device)
     )
+    return found or ((UPTIME,) if tables(profile, device) else ())
 
 
 def _row_points(
@@ -278,6 +284,8 @@ def point_blocks(
                 chosen.append(_Chosen(row_key(table, name, number), known, oid, table.name, row))
     if profile.protocol in plan_serial.PROTOCOLS:
         return tuple(plan_serial.blocks((_picked(one) for one in chosen), profile, device))
+    if profile.protocol == plan_zte.PROTOCOL:
+        return tuple(plan_zte.blocks(((one.key, one.point) for one in chosen), profile, device))
     return tuple(_blocks(chosen, "fast", profile, device))
 
 
@@ -403,7 +411,7 @@ def split(block: Block) -> tuple[Block, ...]:
     middle = len(block.points) // 2
     halves = (block.points[:middle], block.points[middle:])
     request = block.request
-    if isinstance(request, AskText | AskYdt | AskMeter | AskLock | ReadController):
+    if not isinstance(request, ReadRegisters | ReadBits | GetOids | ReadHost):
         return ()  # one answer for all of them: who does not know the command has none of them
     if isinstance(request, GetOids):
         return tuple(Block(_get(half, block.marks), half, block.lane, block.marks) for half in halves)

@@ -1,4 +1,4 @@
-"""From a profile to requests for UHPPOTE door controllers and Shengjiu locks: one status for every point, a function or
+"""From a profile to requests for door controllers, locks and surge monitors: one status for every point, a function or
 signal to open.
 
 Cards are not points: they are put and taken by `orders.controllers`, with the functions of `framing.uhppote`.
@@ -8,13 +8,22 @@ from collections.abc import Iterable, Iterator
 
 from gantry_agent.field import codec
 from gantry_agent.field.framing import shengjiu, uhppote
-from gantry_agent.field.product import InStatus, InSwipe, OpensDoor, Point, Profile, Signals
+from gantry_agent.field.product import (
+    Point,
+    Profile,
+)
+from gantry_agent.field.product_places import (
+    InStatus,
+    InSwipe,
+    OpensDoor,
+    Signals,
+)
 from gantry_agent.field.profile_controller import SERIAL, SOURCE
-from gantry_agent.field.request import AskController, AskLock, Block, Placed, ReadController
+from gantry_agent.field.request import AskController, AskInputs, AskLock, AskSurge, Block, Placed, ReadController
 from gantry_agent.model import Device, Lane
 
 UHPPOTE = "uhppote"
-PROTOCOLS = frozenset({UHPPOTE, "shengjiu"})
+PROTOCOLS = frozenset({UHPPOTE, "shengjiu", "zpta", "huazi"})
 
 
 def serial(profile: Profile, device: Device) -> int:
@@ -31,10 +40,19 @@ def blocks(points: Iterable[tuple[str, Point]], lane: Lane, profile: Profile, de
         placed.append(Placed(key, codec.controller_reader(point.place, point.encoding, parameters)))
     if not placed:
         return
-    if profile.protocol == UHPPOTE:
-        yield Block(ReadController(device.unit, serial(profile, device)), tuple(placed), lane)
-    else:
-        yield Block(_signal(shengjiu.QUERY, profile, device), tuple(placed), lane)
+    yield Block(_status(profile, device), tuple(placed), lane)
+
+
+def _status(profile: Profile, device: Device) -> ReadController | AskLock | AskInputs | AskSurge:
+    """What asks for everything that the device knows."""
+    match profile.protocol:
+        case "uhppote":
+            return ReadController(device.unit, serial(profile, device))
+        case "zpta":
+            return AskInputs(device.unit)
+        case "huazi":
+            return AskSurge(device.unit)
+    return _signal(shengjiu.QUERY, profile, device)
 
 
 def written(

@@ -9,7 +9,19 @@ from dataclasses import dataclass, replace
 
 from gantry_agent.field import codec
 from gantry_agent.field.framing.counted import Layout, unpack
-from gantry_agent.field.product import Commands, InAnswer, InItem, InText, Point, Profile, Question, Table, read_name
+from gantry_agent.field.product import (
+    Point,
+    Profile,
+    Table,
+    read_name,
+)
+from gantry_agent.field.product_places import (
+    Commands,
+    InAnswer,
+    InItem,
+    InText,
+    Question,
+)
 from gantry_agent.field.profile_serial import ADDRESS, FILLED_IN, ROW, VERSION
 from gantry_agent.field.request import AskMeter, AskText, AskYdt, Block, Placed, Reply
 from gantry_agent.model import BadReply, Device, Lane, Value

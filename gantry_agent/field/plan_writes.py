@@ -1,9 +1,7 @@
 """From a profile's writes to requests: what carries out an order on one device, and what shows that it was done.
 
-Most orders are known in full beforehand. Some have to look first, because what is written depends on what stands there:
-a block that is taken only whole, a lock that counts on, a row that may have moved. Those are `Looking` stages:
-`finished` makes the request of them, once the answer is there. Reading is `plan`'s matter, and who orders what and
-waits for it, the actuator's.
+What a write is made of is told in `plan_stages`; outputs, which a site names one by one, are `plan_outputs`' matter.
+Reading is `plan`'s, and who orders what and waits for it, the actuator's.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,153 +9,57 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import assert_never
 
-from gantry_agent.field import codec, plan_controller, plan_serial
+from gantry_agent.field import codec
 from gantry_agent.field.plan import NOWHERE, Located, point_blocks, row_key
+from gantry_agent.field.plan_outputs import (
+    OUTPUT_WITHIN_S,
+    can_pulse,
+    in_row,
+    preset,
+    pulse,
+    register_write,
+    row,
+    set_kind,
+    set_value,
+    switch,
+)
+from gantry_agent.field.plan_stages import (
+    AsRead,
+    Confirm,
+    IfRow,
+    InBlock,
+    Mistimed,
+    Ordered,
+    Permit,
+    Stage,
+    UnknownWrite,
+    Unless,
+    WhileTimed,
+    Write,
+    finished,
+)
 from gantry_agent.field.product import (
     Amount,
     ByPoint,
-    InOid,
-    InRegister,
     InRow,
-    OpensDoor,
     Profile,
     ReadBack,
-    Signals,
     Span,
     Step,
     WriteOrder,
     amount,
     read_name,
 )
-from gantry_agent.field.product_snmp import SetsObject
-from gantry_agent.field.request import (
-    Block,
-    GetOids,
-    Mark,
-    PulseBit,
-    ReadRegisters,
-    Reply,
-    SetKind,
-    SetOid,
-    WriteBit,
-    WriteRegisters,
-    WriteRequest,
-)
-from gantry_agent.model import AgentError, BadReply, Device, Quality, Value
+from gantry_agent.field.product_places import InOid, InRegister
+from gantry_agent.field.request import Block, GetOids, ReadRegisters, SetOid, WriteRequest
+from gantry_agent.model import Device, Value
+from gantry_agent.text import Text
 
-OUTPUT_WITHIN_S = 2.0  # a relay reads back in the next transaction; longer and it is not the relay we think it is
-TEXT_KINDS = frozenset({"octets", "oid"})
-Ordered = int | float | Decimal
-
-
-class UnknownWrite(AgentError):
-    """The device has no such order or output, or does not take this value; `why` is for the cloud's `msg`."""
-
-    def __init__(self, message: str, why: str = "设备不支持") -> None:
-        super().__init__(message)
-        self.why = why
-
-
-# --- what a write is made of ------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class InBlock:
-    """Registers that are taken only all together: words are put in at their places, and all of them written back."""
-
-    first: ReadRegisters
-    changes: tuple[tuple[int, int], ...]  # register from the first, word
-
-
-@dataclass(frozen=True, slots=True)
-class AsRead:
-    """What stands there is written back (TestAndIncr of RFC 2579: who writes another value came too late)."""
-
-    first: GetOids
-    kind: SetKind
-
-
-@dataclass(frozen=True, slots=True)
-class IfRow:
-    """A row is written only while it is the row that was found."""
-
-    first: GetOids
-    marks: tuple[Mark, ...]
-    then: SetOid
-
-
-Looking = InBlock | AsRead | IfRow
-Stage = WriteRequest | Looking
-
-
-@dataclass(frozen=True, slots=True)
-class Confirm:
-    """Read `block` until every point in it shows the order; after `within_s` the order has failed."""
-
-    block: Block
-    point: str  # as the profile names it
-    expected: Value
-    within_s: float
-    others: tuple[Value, ...] = ()  # readings that show it as well
-    tolerance: float = 0.0
-
-    def shown_by(self, reading: Value | Quality | None) -> bool:
-        """Tell whether this reading shows that the order was done."""
-        if isinstance(reading, Quality) or reading is None:
-            return False
-        return any(self._same(reading, one) for one in (self.expected, *self.others))
-
-    def _same(self, reading: Value, wanted: Value) -> bool:
-        if isinstance(reading, str) or isinstance(wanted, str):
-            return reading == wanted
-        return abs(reading - wanted) <= self.tolerance
-
-
-@dataclass(frozen=True, slots=True)
-class Permit:
-    """Nothing is written unless `block` reads one of `values` everywhere."""
-
-    block: Block
-    values: tuple[Value, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """What carries out an order, in this order, and what proves it: all of `proofs`; none if nothing can."""
-
-    requests: tuple[Stage, ...]
-    proofs: tuple[Confirm, ...] = ()
-    permits: tuple[Permit, ...] = ()
-
-    @property
-    def confirm(self) -> Confirm | None:
-        """The first proof."""
-        return self.proofs[0] if self.proofs else None
-
-
-def finished(stage: Looking, reply: Reply) -> WriteRequest:
-    """Make the request of what was read. Raises BadReply when the answer is not one, or the row has moved."""
-    match stage:
-        case InBlock(first, changes):
-            held = [word for word in reply if isinstance(word, int)] if isinstance(reply, tuple) else []
-            if len(held) != first.count:
-                raise BadReply(f"cannot use the reply: {first.count} registers are wanted")
-            for at, word in changes:
-                held[at] = word
-            return WriteRegisters(first.unit, 16, first.address, tuple(held))
-        case AsRead(first, kind):
-            (oid,) = first.oids
-            found = reply.get(oid) if isinstance(reply, Mapping) else None
-            if found is None or isinstance(found, float):
-                raise BadReply(f"cannot use the reply: there is no {oid}")
-            return SetOid(oid, kind, found)
-        case IfRow(_, marks, then):
-            for mark in marks:
-                if not isinstance(reply, Mapping) or reply.get(mark.oid) != mark.value:
-                    raise codec.RowsMoved(f"cannot write {then.oid}: {mark.oid} is not {mark.value!r} any more")
-            return then
-        case never:
-            assert_never(never)
+__all__ = [
+    "OUTPUT_WITHIN_S", "AsRead", "Confirm", "IfRow", "InBlock", "Mistimed", "Ordered", "Permit", "Stage", "Target",
+    "UnknownWrite", "Unless", "WhileTimed", "Write", "can_pulse", "finished", "preset", "pulse", "reading", "settings",
+    "targets", "together", "write",
+]  # fmt: skip
 
 
 # --- planning ---------------------------------------------------------------------------------------------------------
@@ -189,7 +91,7 @@ def write(profile: Profile, device: Device, target: str, value: Ordered, located
     `target` is a writable point ('do0', value 0 or 1), or an order of the interface with the number the site gave the
     member ('airConditioners[2].airOperate', value as the interface has it). Rows are written as they were `located`.
     """
-    if (output := _output(profile, device, target, value)) is not None:
+    if (output := switch(profile, device, target, value, located)) is not None:
         return output
     order, numbers = _order(profile, device, target)
     _check_value(order, target, value, profile, device)
@@ -201,7 +103,7 @@ def write(profile: Profile, device: Device, target: str, value: Ordered, located
             stages.append(stage)
             written = written if shown is None else shown
     permits: tuple[Permit, ...] = ()
-    if order.permission is not None:
+    if order.permission is not None and order.permission.only in (None, value):
         blocks = point_blocks(profile, device, order.permission.point, numbers, located)
         permits = tuple(Permit(block, order.permission.values) for block in blocks)
     return Write(tuple(stages), _proofs(order, value, written, numbers, profile, device, located), permits)
@@ -233,48 +135,6 @@ def reading(profile: Profile, device: Device, target: str, located: Located = NO
     return point_blocks(profile, device, order.confirm.point, numbers, located) if order.confirm else ()
 
 
-def _output(profile: Profile, device: Device, target: str, value: Ordered) -> Write | None:
-    """The write of a point that the profile says can be written; read back by itself."""
-    point = profile.points.get(target)
-    whole = int(value)
-    if point and isinstance(point.write, InRegister):
-        request = _register_write(point.write, 5 if point.write.space == "coil" else 6, "u16", whole, profile, device)
-        (block,) = point_blocks(profile, device, target, ())
-        return Write((request,), (Confirm(block, target, whole, OUTPUT_WITHIN_S),))
-    if point and isinstance(point.write, SetsObject):
-        known, raw = point.write, point.write.raw(whole)
-        if raw is None:
-            raise UnknownWrite(f"cannot write {value} to {target} on {device.key}: {sorted(known.by_value)} are valid")
-        setting = SetOid(known.oid, _set_kind(known.kind), _set_value(known.kind, raw))
-        (block,) = point_blocks(profile, device, target, ())
-        return Write((setting,), (Confirm(block, target, whole, known.within_s),))
-    if point and isinstance(point.write, OpensDoor | Signals):
-        requests = plan_controller.written(point.write, whole, profile, device)
-        blocks = point_blocks(profile, device, target, ()) if requests else ()
-        return Write(requests, tuple(Confirm(block, target, whole, OUTPUT_WITHIN_S) for block in blocks))
-    if (spoken := plan_serial.write(profile, device, target, whole)) is not None:
-        command, block = spoken
-        return Write((command,), (Confirm(block, target, whole, OUTPUT_WITHIN_S),))
-    return None
-
-
-def pulse(profile: Profile, device: Device, target: str, value: int, seconds: float) -> Write:
-    """Have the device itself hold a point at 0 or 1 for so long; proven when it shows that. Raises UnknownWrite."""
-    point = profile.points.get(target)
-    timed = point.pulse if point else None
-    steps = timed.steps(seconds) if timed else None
-    place = (timed.on if value else timed.off) if timed else None
-    if place is None or steps is None:
-        raise UnknownWrite(f"cannot have {device.key} hold {target} at {value} for {seconds:g} s by itself")
-    address = place.address.at(profile.parameters_of(device), device.unit)
-    request = (
-        PulseBit(device.unit, address, steps)
-        if place.space == "coil"
-        else WriteRegisters(device.unit, 6, address, (steps,))
-    )
-    return Write((request,), write(profile, device, target, value).proofs)
-
-
 def _order(profile: Profile, device: Device, target: str) -> tuple[WriteOrder, tuple[int, ...]]:
     """Find the order, and the instances of the device that it is for, counted from 1."""
     name = read_name(target)
@@ -285,7 +145,13 @@ def _order(profile: Profile, device: Device, target: str) -> tuple[WriteOrder, t
             alone = order.name.number is not None or _in_rows(order, profile)
             return order, (instance,) if alone else tuple(range(1, len(numbers) + 1))
     valid = [*sorted(profile.writable), *(f"{one.name.member}.{one.name.field}" for one in profile.writes)]
-    raise UnknownWrite(f"cannot write {target} on {device.key}: {', '.join(valid) or 'nothing'} can be written")
+    can = ", ".join(valid)
+    raise UnknownWrite(
+        Text(
+            f"{device.key} 不能写 {target}：可写 {can or '（无）'}",
+            f"cannot write {target} on {device.key}: {can or 'nothing'} can be written",
+        )
+    )
 
 
 def _order_of(profile: Profile, member: str, field: str, instance: int) -> WriteOrder | None:
@@ -305,12 +171,15 @@ def _in_rows(order: WriteOrder, profile: Profile) -> bool:
 def _check_value(order: WriteOrder, target: str, value: Ordered, profile: Profile, device: Device) -> None:
     for step in order.steps:
         if step.map and step.only in (None, value) and value not in step.map:
-            raise UnknownWrite(f"cannot write {value} to {target}: {sorted(step.map)} are valid")
+            can = sorted(step.map)
+            said = Text(f"{target} 不能写 {value}：可用 {can}", f"cannot write {value} to {target}: {can} are valid")
+            raise UnknownWrite(said)
     parameters = profile.parameters_of(device)
     low, high = (None if one is None else amount(one, parameters) for one in (order.low, order.high))
     if (low is not None and value < low) or (high is not None and value > high):
         valid = "~".join("" if one is None else f"{one:g}" for one in (low, high))
-        raise UnknownWrite(f"cannot write {value} to {target}: {valid} is valid", f"超出{valid}")
+        said = Text(f"{target} 不能写 {value}：可用 {valid}", f"cannot write {value} to {target}: {valid} is valid")
+        raise UnknownWrite(said, f"超出{valid}")
 
 
 def _stage(
@@ -320,24 +189,24 @@ def _stage(
     place = step.place
     if step.as_read:
         assert isinstance(place, InOid)
-        return AsRead(GetOids((place.oid,)), _set_kind(step.kind)), None
+        return AsRead(GetOids((place.oid,)), set_kind(step.kind)), None
     raw, shown = _raw(step, value, profile, device)
     match place:
         case InOid(oid):
-            return SetOid(oid, _set_kind(step.kind), _set_value(step.kind, raw)), shown
+            return SetOid(oid, set_kind(step.kind), set_value(step.kind, raw)), shown
         case InRow(oid, table):
-            index = _row(table, instance, located)
-            setting = SetOid(f"{oid}.{index}", _set_kind(step.kind), _set_value(step.kind, raw))
-            marks = located.known_by.get((table, index), ())
-            return (IfRow(GetOids(tuple(mark.oid for mark in marks)), marks, setting) if marks else setting), shown
+            cell = f"{oid}.{row(table, instance, located)}"
+            setting = SetOid(cell, set_kind(step.kind), set_value(step.kind, raw))
+            return in_row(setting, table, instance, located), shown
         case ByPoint(name):
-            output = _output(profile, device, _key(name, instance, profile), int(raw))
-            if output is None:
-                raise UnknownWrite(f"cannot write {value}: {name} does not take {raw}")
+            output = switch(profile, device, _key(name, instance, profile), int(raw), located)
+            if output is None or not output.requests:
+                said = Text(f"不能写 {value}：{name} 不接受 {raw}", f"cannot write {value}: {name} does not take {raw}")
+                raise UnknownWrite(said)
             return output.requests[0], shown
         case InRegister():
             if step.block is None:
-                return _register_write(place, step.function, step.kind, raw, profile, device, step.order), shown
+                return register_write(place, step.function, step.kind, raw, profile, device, step.order), shown
             return _in_block(place, step.block, codec.encode(step.kind, raw, step.order), profile, device), shown
         case never:
             assert_never(never)
@@ -356,21 +225,16 @@ def _raw(step: Step, value: Ordered, profile: Profile, device: Device) -> tuple[
         return float(exact), float(value)
     whole = exact.to_integral_value()
     if whole != exact:
-        raise UnknownWrite(
-            f"cannot write {value}: the device takes steps of {scale.normalize():f}", f"设备步长{scale.normalize():f}"
+        step_size = f"{scale.normalize():f}"
+        said = Text(
+            f"不能写 {value}：设备步长为 {step_size}", f"cannot write {value}: the device takes steps of {step_size}"
         )
+        raise UnknownWrite(said, f"设备步长{step_size}")
     return int(whole), _plain(Decimal(str(value)))
 
 
 def _plain(value: Decimal) -> Value:
     return int(value) if value == value.to_integral_value() else float(value)
-
-
-def _row(table: str, instance: int, located: Located) -> str:
-    rows = located.rows.get(table, ())
-    if instance > len(rows):
-        raise UnknownWrite(f"cannot write to row {instance} of {table}: {len(rows)} were found", "设备上没有该单元")
-    return rows[instance - 1]
 
 
 def _key(name: str, instance: int, profile: Profile) -> str:
@@ -396,7 +260,8 @@ def _proofs(
         return ()
     blocks = point_blocks(profile, device, proof.point, numbers, located)
     if not blocks:
-        raise UnknownWrite(f"cannot confirm by {proof.point}: no row was found", "设备上没有该单元")
+        said = Text(f"无法由 {proof.point} 证实：没有找到行", f"cannot confirm by {proof.point}: no row was found")
+        raise UnknownWrite(said, "设备上没有该单元")
     accepted = proof.expect.get(int(value), (written,)) if proof.expect is not None else (written,)
     tolerance = _tolerance(order, proof, profile, device)
     return tuple(Confirm(block, proof.point, accepted[0], proof.within_s, accepted[1:], tolerance) for block in blocks)
@@ -428,29 +293,9 @@ def _settings(profile: Profile, device: Device, parameters: Mapping[str, Value])
     for one in profile.on_return:
         value = int(amount(one.value, parameters))
         if isinstance(one.place, InOid):
-            yield SetOid(one.place.oid, _set_kind(one.kind), value)
+            yield SetOid(one.place.oid, set_kind(one.kind), value)
         else:
-            yield _register_write(one.place, one.function, one.kind, value, profile, device)
-
-
-def _set_kind(kind: str) -> SetKind:
-    kinds: Mapping[str, SetKind] = {"unsigned": "unsigned", "octets": "octets", "oid": "oid"}
-    return kinds.get(kind, "integer")
-
-
-def _set_value(kind: str, raw: Value) -> int | bytes | str:
-    if kind == "octets":
-        return str(raw).encode()
-    return str(raw) if kind == "oid" else int(raw)
-
-
-def _register_write(
-    place: InRegister, function: int, kind: str, value: Value, profile: Profile, device: Device, order: str = "big"
-) -> WriteRequest:
-    address = place.address.at(profile.parameters_of(device), device.unit)
-    if function == 5:
-        return WriteBit(device.unit, address, bool(value))
-    return WriteRegisters(device.unit, 6 if function == 6 else 16, address, codec.encode(kind, value, order))
+            yield register_write(one.place, one.function, one.kind, value, profile, device)
 
 
 def _in_block(place: InRegister, span: Span, words: tuple[int, ...], profile: Profile, device: Device) -> InBlock:
@@ -458,4 +303,5 @@ def _in_block(place: InRegister, span: Span, words: tuple[int, ...], profile: Pr
     start = span.first.address.at(parameters, device.unit)
     first = ReadRegisters(device.unit, 3, start, span.count)
     at = place.address.at(parameters, device.unit) - start
-    return InBlock(first, tuple(enumerate(words, at)))
+    pads = ((odd, span.pad) for odd in range(1, span.count, 2)) if span.pad is not None else ()
+    return InBlock(first, (*pads, *enumerate(words, at)))

@@ -25,7 +25,7 @@ from gantry_agent.field.parts import Parts, askable
 from gantry_agent.field.product import Profile
 from gantry_agent.field.request import Block, Reply, Request, Timing
 from gantry_agent.field.rota import Rota, Turn
-from gantry_agent.field.unit import RELOCATE_S, Lanes, Unit, begin, keep_earlier, watched
+from gantry_agent.field.unit import RELOCATE_S, Lanes, Unit, begin, keep_earlier, partial, watched
 from gantry_agent.model import (
     Answered,
     BadReply,
@@ -122,15 +122,15 @@ class Poller:
         """Give what the bus remembers of its conversations."""
         return self._link.journal
 
-    def hint(self, device: str) -> bool:
+    def hint(self, device: str, gap_s: float = HINT_GAP_S) -> bool:
         """Poll a device now, since somebody says that it has news; tell whether that is heeded.
 
-        Whoever cries wolf costs little: hints that follow within the gap (`HINT_GAP_S`) make one poll at its end.
+        Whoever cries wolf costs little: hints that follow within the gap make one poll at its end.
         """
         unit = next((unit for unit in self._units if unit.device.key == device), None)
         if unit is None:
             return False
-        now, gap_s = time.monotonic(), min(HINT_GAP_S, self._lanes.fast_s)
+        now, gap_s = time.monotonic(), min(HINT_GAP_S if unit.state.misses else gap_s, self._lanes.fast_s)
         at = now if unit.heeded_at is None else max(now, unit.heeded_at + gap_s)
         if unit.heeded_at is not None and unit.heeded_at > now:
             return False  # one is waiting already
@@ -144,7 +144,8 @@ class Poller:
         now = time.monotonic()
         for unit in self._units:
             if unit.device.key in devices and not unit.state.misses:
-                self._rota.look(unit.state, now)
+                self._rota.look(unit.state, now, unit.telling)
+                unit.awaited = unit.telling
         self._wake.set()
 
     async def run(self) -> None:
@@ -379,7 +380,8 @@ class Poller:
             fields = unit.deriver.fields(unit.now, unit.before, values.keys())
         if alive or fields:
             points = {key: _reading(value, at) for key, value in watched(unit, values).items()}
-            self._hand_over(Answered(unit.device.key, at, {key: _reading(v, at) for key, v in fields.items()}, points))
+            told = {key: _reading(v, at) for key, v in fields.items()}
+            self._hand_over(Answered(unit.device.key, at, told, points, partial(unit, told, values)))
 
     # --- planning
 
@@ -457,6 +459,7 @@ class Poller:
     def _replan(self, unit: Unit, now: float) -> None:
         periods = {"fast": self._lanes.fast_s, "slow": self._lanes.slow_s}
         blocks: tuple[Block, ...] = plan.blocks(unit.profile, unit.device, unit.rows, unit.known_by)
+        unit.telling = unit.deriver.telling.intersection(key for block in blocks for key in block.keys)
         self._rota.add(Turn(unit.state, block, block.lane, periods[block.lane], now) for block in blocks)
 
     def _tell(self, change: Change) -> None:

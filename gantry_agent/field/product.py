@@ -13,20 +13,34 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
-from gantry_agent.field.framing.counted import Layout
 from gantry_agent.field.product_battery import UNKNOWN, BatteryTesting
 from gantry_agent.field.product_identity import Says
+from gantry_agent.field.product_places import (
+    AnswerLayout,
+    Commands,
+    InAnswer,
+    InOid,
+    InRegister,
+    OpensDoor,
+    Place,
+    SetsRegister,
+    Shows,
+    Signals,
+)
+from gantry_agent.field.product_pulse import Pulse
 from gantry_agent.field.product_snmp import RowFilter, SetsObject
 from gantry_agent.field.request import Timing
 from gantry_agent.model import Device, Lane, Quality, Value
 from gantry_agent.text import Text
 from gantry_agent.vocabulary import MEMBERS, WARNING_FIELD
 
-Protocol = Literal["modbus", "snmp", "host", "megatec", "ydt1363", "dlt645", "shengjiu", "uhppote"]
+Protocol = Literal[
+    "modbus", "snmp", "host", "megatec", "ydt1363", "dlt645", "shengjiu", "uhppote", "zte", "zpta", "huazi"
+]  # fmt: skip
 Maturity = Literal["draft", "transcript", "simulated", "recorded"]
-Space = Literal["holding", "input", "coil", "discrete"]
 ByteOrder = Literal["big", "little", "swap-words", "swap-bytes"]
 Amount = int | float | str  # str: the parameter of that name
+Writing = InRegister | SetsRegister | SetsObject | Commands | OpensDoor | Signals
 
 _NAME = re.compile(r"(?:([A-Za-z]\w*)(?:\[(\d+)\])?\.)?([A-Za-z]\w*)(?:\[(\d+)\])?")
 
@@ -61,136 +75,6 @@ def key_of(member: str, number: int, name: str) -> str:
     return f"{member}{place}.{name}" if member else f"{name}{place}"
 
 
-# --- where a value stands -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A sum of numbers, parameters and multiples of the unit: `1000 + 10000*unit`."""
-
-    fixed: int = 0
-    terms: tuple[tuple[int, str], ...] = ()
-
-    def at(self, parameters: Mapping[str, Value], unit: int) -> int:
-        return self.fixed + sum(
-            factor * (unit if name == "unit" else int(parameters[name])) for factor, name in self.terms
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class InRegister:
-    """A register or a bit of one of the four Modbus spaces."""
-
-    space: Space
-    address: Address
-
-
-@dataclass(frozen=True, slots=True)
-class InOid:
-    """A scalar of SNMP, or a column of a table's rows."""
-
-    oid: str
-
-
-@dataclass(frozen=True, slots=True)
-class InHost:
-    """A value of a host by name; `{nic}` stands for a parameter."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class InText:
-    """A part of the answer to a Megatec command: a field between blanks, characters of it, or of the whole answer."""
-
-    command: str
-    field: int = 0  # from 1, after the mark; 0: the whole answer, where the mark is character 0
-    first: int | None = None  # characters of a field count from 1
-    last: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class InAnswer:
-    """A value in an answer of YD/T 1363, by its path through the layout of that answer."""
-
-    answer: str
-    path: str
-    row: int | None = None  # of the innermost group, from 1; None: the table's row, or the first
-    place: int | None = None  # in a run, from 1
-
-
-@dataclass(frozen=True, slots=True)
-class InStatus:
-    """A value in the status of a UHPPOTE controller or a Shengjiu lock; bytes count as in the vendor's table."""
-
-    at: int
-
-
-@dataclass(frozen=True, slots=True)
-class InSwipe:
-    """Of the newest card that a UHPPOTE controller let in at a door: its number, or that of the event."""
-
-    door: int
-    what: Literal["card", "event"]
-
-
-@dataclass(frozen=True, slots=True)
-class OpensDoor:
-    """A point that a UHPPOTE controller switches on for the time that is set in it."""
-
-    door: int
-
-
-@dataclass(frozen=True, slots=True)
-class Signals:
-    """A point that a Shengjiu lock makes of a signal: which one, by the value that is wanted."""
-
-    by_value: Mapping[int, int] = field(hash=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Shows:
-    """Of a point that shows cards: what tells a new showing, and what is 0 while there is no card; points, or ''."""
-
-    count: str = ""
-    given: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class InItem:
-    """An item of a DL/T 645 meter, by its eight digits."""
-
-    item: int
-
-
-Place = InRegister | InOid | InHost | InText | InAnswer | InItem | InStatus | InSwipe
-Term = int | str  # str: the parameter of that name, or `row`
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A command of YD/T 1363: CID1, CID2 and the bytes of INFO."""
-
-    cid1: int
-    cid2: int
-    info: tuple[Term, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerLayout:
-    """What is asked, and how the answer is laid out."""
-
-    question: Question
-    layout: Layout
-
-
-@dataclass(frozen=True, slots=True)
-class Commands:
-    """A point that is written by commands: which one, by the value that is wanted."""
-
-    by_value: Mapping[int, str | Question] = field(hash=False)  # str: of Megatec
-
-
 # --- what a raw value means -----------------------------------------------------------------------------------------
 
 
@@ -212,25 +96,10 @@ class Encoding:
     mask: int | None = None
     none: tuple[Value | Bound, ...] = ()  # there is no value now
     absent: tuple[Value | Bound, ...] = ()  # this unit has no such thing
-    map: Mapping[Value, Value | Quality] | None = field(default=None, hash=False)
+    map: Mapping[Value, Value | Quality] | None = field(default=None, hash=False)  # of numbers, a text is a parameter
     otherwise: Value | Quality = Quality.NO_DATA  # a raw value that the map does not name
     scale: Amount = 1
     offset: Amount = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Pulse:
-    """A write by which the device itself holds an output on, or off, for a time: a number of steps of `step_ms`."""
-
-    on: InRegister
-    off: InRegister | None
-    step_ms: int
-    most: int  # steps
-
-    def steps(self, seconds: float) -> int | None:
-        """The number to be written; None where the device cannot count so far."""
-        steps = max(1, round(seconds * 1000 / self.step_ms))
-        return steps if steps <= self.most else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +112,7 @@ class Point:
     unit: str
     lane: Lane
     inferred: bool
-    write: InRegister | SetsObject | Commands | OpensDoor | Signals | None = None  # the site may name it as an output
+    write: Writing | None = None  # the site may name it as an output
     terminal: str = ""  # points of one terminal are one contact, set as input or as output
     pulse: Pulse | None = None  # of a point that is written: it ends even if this program does not live to see it
     shows: Shows | None = None  # a point that shows cards: the site may name it as a reader
@@ -260,6 +129,16 @@ class Table:
     where: tuple[RowFilter, ...]
     points: Mapping[str, Point] = field(hash=False)  # by name within the row: 'rectifier.outputCurrent', 'status_code'
     rows: InAnswer | None = None  # of YD/T 1363: the counted group that the rows are
+
+
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """A point that a site may name as an output; one of a table is named with the number of its row."""
+
+    name: str  # without that number
+    point: Point
+    table: Table | None = None
+    number: int = 1
 
 
 # --- what follows from readings -------------------------------------------------------------------------------------
@@ -338,10 +217,14 @@ class ByPoint:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Neighbouring registers that a device takes only all together: they are read, changed and written back."""
+    """Neighbouring registers that a device takes only all together: they are read, changed and written back.
+
+    `pad` is what every second register, from the second on, is written as: where values stand in the first of two.
+    """
 
     first: InRegister
     count: int
+    pad: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,6 +264,7 @@ class Permission:
 
     point: str
     values: tuple[Value, ...]
+    only: int | None = None  # for this value of the order: a start may have to be allowed, a stop not
 
 
 @dataclass(frozen=True, slots=True)
@@ -464,6 +348,7 @@ class Profile:
     identity: tuple[tuple[Point, Says], ...] = ()  # what tells the product
     was: tuple[str, ...] = ()  # names that the profile had
     renamed: Mapping[str, str] = field(default_factory=dict)  # what points were called: what they are called now
+    objects: tuple[str, ...] = ()  # names under which a ZTE site unit lists what this product is
 
     def provides(self, member: str) -> frozenset[str]:
         """Fields of the interface that a device of this product fills, without what the site maps to it."""
@@ -481,8 +366,22 @@ class Profile:
 
     @cached_property
     def writable(self) -> frozenset[str]:
-        """Points that a site may name as outputs."""
-        return frozenset(key for key, point in self.points.items() if point.write)
+        """Points that a site may name as outputs; those of tables without their rows' numbers."""
+        keys = [*self.points, *(key for table in self.tables.values() for key in table.points)]
+        return frozenset(key for key in keys if self.switched(key))
+
+    def switched(self, target: str) -> Switched | None:
+        """Find what a site names as an output: `do0`, or `outlet[3]` of the third row."""
+        if target in self.points:
+            return Switched(target, self.points[target]) if self.points[target].write else None
+        name = read_name(target)
+        if name is None or name.member:
+            return None
+        rows = (table for table in self.tables.values() if name.field in table.points and not table.member)
+        table = next(rows, None)
+        if table is None or not isinstance(table.points[name.field].write, SetsObject):
+            return None
+        return Switched(name.field, table.points[name.field], table, name.number or 1)
 
     def parameters_of(self, device: Device) -> dict[str, Value]:
         """The parameters as this device has them."""

@@ -39,12 +39,16 @@ class RowFilter:
 
 @dataclass(frozen=True, slots=True)
 class SetsObject:
-    """A point that is made by setting an object: to which value, by the value of the point that is wanted."""
+    """A point that is made by setting an object: to which value, by the value of the point that is wanted.
+
+    In a table the object is a column. What `returns` goes back to 0 by itself, like a door that is opened for a time.
+    """
 
     oid: str
     kind: str = "integer"  # as in `request.SetKind`
     by_value: Mapping[int, Value] = field(hash=False, default_factory=dict)  # none: the value itself
     within_s: float = OBJECT_WITHIN_S
+    returns: bool = False
 
     def raw(self, value: int) -> Value | None:
         """What is written for a value of the point; None if nothing is."""

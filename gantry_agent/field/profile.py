@@ -99,10 +99,12 @@ def _read(root: Entries, stem: str, faults: Faults) -> Profile:
     testing = profile_battery.battery_test(parts, root)
     signs = profile_identity.identity(parts, root)
     was, renamed = tuple(map(str, root.scalars("was"))), root.strings("renamed")
+    objects = tuple(map(str, root.scalars("objects")))
     root.finish()
     profile = Profile(
         stem, title, protocol, maturity, sources, caveats, timing, limits, parameters, members, points, tables, derived,
         warnings, writes, on_return, parts.answers, testing, signs, was, renamed,
+        objects,
     )  # fmt: skip
     if not faults.found:
         check_links(profile, root)

@@ -1,9 +1,11 @@
-"""The parts of a profile file that only UHPPOTE door controllers and Shengjiu locks have.
+"""The parts of a profile file that only products have whose answer is kept whole: door controllers, locks, and the
+surge monitors that speak in their makers' own ways (`protocol: zpta`, `huazi`).
 
-A point stands in the device's status, `read: status 28` (the byte as the vendor's table counts; `as: u8` or `u32`, low
-byte first). A UHPPOTE controller (`protocol: uhppote`) notes who came: `read: card 1` is the card that door 1 let in
-last, `read: swipe 1` the number of that event; `write: open 1` opens door 1 for the time that is set in the controller,
-which ends it by itself. A Shengjiu lock (`protocol: shengjiu`) is told by signals: `write: {1: 0x0005, 0: 0x0006}`.
+A point stands in the device's status, `read: status 28` (the byte as the vendor's table counts; `as: u8`, `u16` or
+`u32`, low byte first). A UHPPOTE controller (`protocol: uhppote`) notes who came: `read: card 1` is the card that door
+1 let in last, `read: swipe 1` the number of that event; `write: open 1` opens door 1 for the time that is set in the
+controller, which ends it by itself. A Shengjiu lock (`protocol: shengjiu`) is told by signals: `write: {1: 0x0005, 0:
+0x0006}`.
 """
 
 import re
@@ -11,10 +13,15 @@ import re
 from ruamel.yaml.comments import CommentedMap
 
 from gantry_agent.field.framing.uhppote import SIZE
-from gantry_agent.field.product import InStatus, InSwipe, OpensDoor, Signals
+from gantry_agent.field.product_places import (
+    InStatus,
+    InSwipe,
+    OpensDoor,
+    Signals,
+)
 from gantry_agent.field.profile_yaml import Entries
 
-KINDS = ("u8", "u32")
+KINDS = ("u8", "u16", "u32")
 SERIAL = "serial"  # the parameter that tells one controller from another
 SOURCE = "source"  # the parameter that is our own address, as a lock knows it; 0: the lock's
 _STATUS = re.compile(r"status (\d{1,2})")

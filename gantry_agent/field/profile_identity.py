@@ -16,8 +16,13 @@ from typing import Any
 
 from ruamel.yaml.comments import CommentedSeq
 
-from gantry_agent.field.product import InOid, Point
+from gantry_agent.field.product import (
+    Point,
+)
 from gantry_agent.field.product_identity import Says
+from gantry_agent.field.product_places import (
+    InOid,
+)
 from gantry_agent.field.profile_parts import PartReader
 from gantry_agent.field.profile_yaml import Entries
 

@@ -12,37 +12,36 @@ from typing import Any, Literal
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from gantry_agent.faults import suggest
-from gantry_agent.field import profile_controller, profile_serial
+from gantry_agent.field import profile_controller, profile_outputs, profile_serial, profile_zte
 from gantry_agent.field.product import (
-    Address,
     Amount,
-    AnswerLayout,
     Bound,
     Case,
-    Commands,
     Comparison,
     Derived,
     Encoding,
     Every,
-    InHost,
-    InOid,
-    InRegister,
     Name,
-    OpensDoor,
     Operand,
     Parameter,
-    Place,
     Point,
     Protocol,
-    Pulse,
-    Shows,
-    Signals,
     Table,
     When,
+    Writing,
     key_of,
     read_name,
 )
-from gantry_agent.field.product_snmp import OBJECT_WITHIN_S, RowFilter, SetsObject
+from gantry_agent.field.product_places import (
+    Address,
+    AnswerLayout,
+    InHost,
+    InOid,
+    InRegister,
+    Place,
+    Shows,
+)
+from gantry_agent.field.product_snmp import RowFilter
 from gantry_agent.field.profile_yaml import Entries
 from gantry_agent.model import Lane, Quality, Value
 from gantry_agent.vocabulary import MEMBERS, Form
@@ -63,6 +62,9 @@ KINDS: Mapping[Protocol, tuple[str, ...]] = {
     "host": ("any",),
     "shengjiu": profile_controller.KINDS,
     "uhppote": profile_controller.KINDS,
+    "zte": profile_zte.KINDS,
+    "zpta": profile_controller.KINDS,
+    "huazi": profile_controller.KINDS,
 }
 _OID = re.compile(r"\d+(\.\d+)+")
 _TERM = re.compile(r"(?:(\d\w*)\s*\*\s*)?([a-z]\w*)")
@@ -147,8 +149,10 @@ class PartReader:
             return profile_serial.answer_place(entries, "read", self.answers)
         if self.protocol == "dlt645":
             return profile_serial.item_place(entries, self.parameters)
-        if self.protocol in ("shengjiu", "uhppote"):
+        if self.protocol in ("shengjiu", "uhppote", "zpta", "huazi"):
             return profile_controller.place(entries, swipes=self.protocol == "uhppote")
+        if self.protocol == "zte":
+            return profile_zte.place(entries)
         name = entries.text("host")
         for parameter in re.findall(r"\{(\w*)\}", name):
             self.amount(entries, "host", parameter)
@@ -173,7 +177,7 @@ class PartReader:
     def encoding(self, entries: Entries, place: Place) -> Encoding:
         kind = self.kind(entries, place)
         none, absent = tuple(self.none(entries, "none")), tuple(self.none(entries, "absent"))
-        values = self.value_map(entries) if entries.has("map") else None
+        values = self.value_map(entries, kind) if entries.has("map") else None
         otherwise: Value | Quality = Quality.NO_DATA
         if entries.has("else"):
             otherwise = _word(entries.scalar("else"))
@@ -228,11 +232,15 @@ class PartReader:
                 )
         return found
 
-    def value_map(self, entries: Entries) -> dict[Value, Value | Quality]:
+    def value_map(self, entries: Entries, kind: str) -> dict[Value, Value | Quality]:
+        """`{raw: value}`; for the raw value of a register the name of a parameter may stand."""
         raw = entries.take("map")
         if not isinstance(raw, CommentedMap) or not raw:
             entries.complain("map", zh="应为 {原始值: 值}", en="it must be raw values with their meaning, {raw: value}")
             return {}
+        for key in raw if self.protocol == "modbus" and kind in KINDS["modbus"] else ():
+            if isinstance(key, str):
+                self.amount(entries, "map", key)
         return {plain_scalar(key): _word(plain_scalar(value)) for key, value in raw.items()}
 
     # --- points and tables
@@ -248,7 +256,7 @@ class PartReader:
         inferred = entries.flag("inferred")
         write = self.written(entries, row=row) if entries.has("write") else None
         terminal = entries.text("terminal") if entries.has("terminal") else ""
-        pulse = self.pulse(entries.entries("pulse")) if entries.has("pulse") else None
+        pulse = profile_outputs.pulse(self, entries, self.protocol, row=row) if entries.has("pulse") else None
         if pulse and write is None:
             entries.complain("pulse", zh="须与 write 一起给出", en="cannot be given without write")
         shows = self.shows(entries.entries("shows")) if entries.has("shows") else None
@@ -264,47 +272,18 @@ class PartReader:
         entries.finish()
         return shows
 
-    def written(self, entries: Entries, *, row: bool) -> InRegister | SetsObject | Commands | OpensDoor | Signals:
+    def written(self, entries: Entries, *, row: bool) -> Writing:
         if self.protocol == "snmp":
-            return self.sets_object(entries.entries("write"))
+            return profile_outputs.sets_object(self, entries.entries("write"), row=row)
         if self.protocol == "uhppote":
             return profile_controller.opening(entries)
         if self.protocol == "shengjiu":
             return profile_controller.signals(entries)
         if self.protocol in ("megatec", "ydt1363"):
             return profile_serial.commands(entries, self.protocol, self.parameters, row=row)
+        if isinstance(entries.take("write"), CommentedMap):
+            return profile_outputs.sets_register(self, entries.entries("write"))
         return self.register(entries, "write", ("coil", "holding"))
-
-    def sets_object(self, entries: Entries) -> SetsObject:
-        """`{oid: P.5.0, kind: integer, map: {1: 1, 0: 2}, within_s: 5}`; without a map the value itself is set."""
-        oid = self.oid(entries, "oid")
-        kind = str(entries.choice("kind", ("integer", "unsigned"), "integer")) if entries.has("kind") else "integer"
-        raw = entries.take("map") if entries.has("map") else {0: 0, 1: 1}
-        given = raw if isinstance(raw, CommentedMap | dict) else {}
-        by_value = {int(k): int(v) for k, v in given.items() if isinstance(k, int) and isinstance(v, int)}
-        if set(by_value) != {0, 1} or len(given) != 2:
-            entries.complain(
-                "map",
-                zh="应说明 0 和 1 各写什么整数，如 {1: 1, 0: 2}",
-                en="must say which whole numbers 0 and 1 are set as, like {1: 1, 0: 2}",
-            )
-        within_s = entries.number("within_s", OBJECT_WITHIN_S, above=0)
-        entries.finish()
-        return SetsObject(oid, kind, by_value, within_s)
-
-    def pulse(self, entries: Entries) -> Pulse:
-        """How the device is told to time a pulse by itself."""
-        if self.protocol != "modbus":
-            entries.complain("", zh="只用于 modbus", en="cannot be used: it is for modbus only")
-        spaces = ("coil", "holding")
-        pulse = Pulse(
-            self.register(entries, "on", spaces),
-            self.register(entries, "off", spaces) if entries.has("off") else None,
-            entries.whole("step_ms", 1000, 1, 60_000),
-            entries.whole("most", 0xFFFF, 1, 0xFFFF),
-        )
-        entries.finish()
-        return pulse
 
     def unit(self, name: Name, entries: Entries) -> str:
         """The unit as written; for a field of the interface it has to be the interface's."""

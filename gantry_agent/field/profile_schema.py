@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from gantry_agent.field.product import Maturity, Protocol
 from gantry_agent.field.profile_identity import TESTS
+from gantry_agent.field.profile_outputs import SET_KINDS
 from gantry_agent.field.profile_parts import KINDS, OPERATIONS
 from gantry_agent.field.profile_writes import ORDERS
 from gantry_agent.vocabulary import BATTERY_TEST, MEMBERS, WARNING_FIELD
@@ -95,6 +96,7 @@ def _file() -> Schema:
         identity=listed(_sign()),
         was=SCALARS,
         renamed=named(TEXT),
+        objects=SCALARS,
         answers=named(part(("ask", "layout"), ask=TEXT, layout=ref("layout"))),
         points=named(_point(row=False), f"{FIELD}|{LOCAL}"),
         tables=named(_table(point_of_row)),
@@ -137,25 +139,31 @@ def _encoding() -> Mapping[str, Schema]:
 def _point(*, row: bool) -> Schema:
     places = {"read": TEXT, **({"column": TEXT} if row else {"oid": TEXT, "host": TEXT})}
     by_value = _by_value(SCALAR)
-    sets = part(
-        ("oid",),
-        oid=TEXT,
-        kind=one_of(("integer", "unsigned")),
-        map=by_value,
-        within_s={"type": "number", "exclusiveMinimum": 0},
-    )
+    place = "column" if row else "oid"
+    an_object: dict[str, Schema] = {place: TEXT, "kind": one_of(SET_KINDS)}
+    within_s: Schema = {"type": "number", "exclusiveMinimum": 0}
+    sets = part((place,), **an_object, map=by_value, within_s=within_s, returns=FLAG)
+    registers = part(("to", "map"), to=TEXT, map=by_value, within_s={"type": "number", "exclusiveMinimum": 0})
     keys: dict[str, Schema] = {
         **places,
         **_encoding(),
         "unit": {"type": "string"},
         "lane": one_of(("fast", "slow")),
         "inferred": FLAG,
-        "write": {"anyOf": [TEXT, sets, by_value]},
+        "write": {"anyOf": [TEXT, sets, registers, by_value]},
         "terminal": TEXT,
-        "pulse": part(("on",), on=TEXT, off=TEXT, step_ms=whole(1, 60_000), most=whole(1, 0xFFFF)),
+        "pulse": _pulse(place, an_object),
         "shows": part(count={"type": "string"}, given={"type": "string"}),
     }
     return part(**keys) | {"anyOf": [{"required": [place]} for place in places]}
+
+
+def _pulse(place: str, an_object: dict[str, Schema]) -> Schema:
+    begin = {"anyOf": [TEXT, part((place,), **an_object, value={"type": "integer"})]}
+    choices = {"type": "array", "items": whole(1, 0xFFFF)}
+    width = part((place,), **an_object, choices=choices, set=FLAG)
+    found = part(on=begin, off=begin, width=width, step_ms=whole(1, 60_000), most=whole(1, 0xFFFF))
+    return found | {"anyOf": [{"required": ["on"]}, {"required": ["off"]}]}
 
 
 def _sign() -> Schema:
@@ -235,6 +243,7 @@ def _step() -> dict[str, Schema]:
         "value": SCALAR,
         "for": whole(0, 9),
         "block": TEXT,
+        "pad": whole(0, 0xFFFF),
     }
 
 
@@ -261,7 +270,7 @@ def _writes() -> Schema:
         steps=listed(part(**_step())),
         low=AMOUNT,
         high=AMOUNT,
-        require=part(("point", "is"), **{"point": TEXT, "is": SCALARS}),
+        require=part(("point", "is"), **{"point": TEXT, "is": SCALARS, "for": whole(0, 9)}),
         confirm=confirm,
         momentary=FLAG,
     )

@@ -35,7 +35,18 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from gantry_agent.faults import suggest
 from gantry_agent.field.framing.counted import KINDS, Cell, Group, Layout, Run, paths
-from gantry_agent.field.product import AnswerLayout, Commands, InAnswer, InItem, InText, Parameter, Question, Term
+from gantry_agent.field.product import (
+    Parameter,
+)
+from gantry_agent.field.product_places import (
+    AnswerLayout,
+    Commands,
+    InAnswer,
+    InItem,
+    InText,
+    Question,
+    Term,
+)
 from gantry_agent.field.profile_yaml import Entries
 
 ROW = "row"

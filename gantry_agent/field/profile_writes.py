@@ -15,8 +15,6 @@ from gantry_agent.faults import suggest
 from gantry_agent.field.product import (
     Amount,
     ByPoint,
-    InOid,
-    InRegister,
     InRow,
     Name,
     Permission,
@@ -28,6 +26,10 @@ from gantry_agent.field.product import (
     Table,
     WriteOrder,
     read_name,
+)
+from gantry_agent.field.product_places import (
+    InOid,
+    InRegister,
 )
 from gantry_agent.field.profile_parts import PartReader, plain_scalar
 from gantry_agent.field.profile_yaml import Entries
@@ -71,7 +73,7 @@ def order(
     low, high = (_bound(parts, entries, name, values, key) for key in ("low", "high"))
     if isinstance(low, int | float) and isinstance(high, int | float) and low >= high:
         entries.complain("high", zh=f"应大于 low（{low}）", en=f"cannot be {high}: it must be above low, {low}")
-    permission = _permission(entries.entries("require")) if entries.has("require") else None
+    permission = _permission(entries.entries("require"), values) if entries.has("require") else None
     _check_steps(entries, name, values, steps)
     entries.finish()
     return WriteOrder(name, steps, proof, low, high, permission) if name else None
@@ -190,7 +192,14 @@ def _span(parts: PartReader, entries: Entries, place: InRegister) -> Span | None
         entries.complain(
             "block", zh="write 的寄存器不在此块内", en="cannot be used: the register of `write` does not lie in it"
         )
-    return Span(InRegister("holding", first), int(count))
+    pad = entries.whole("pad", 0, 0, 0xFFFF) if entries.has("pad") else None
+    if pad is not None and inside % 2:
+        entries.complain(
+            "pad",
+            zh="write 的寄存器正是被 pad 覆盖的（块内第二、第四…个）",
+            en="cannot be used: the register of `write` is one of those that it fills, the second, fourth …",
+        )
+    return Span(InRegister("holding", first), int(count), pad)
 
 
 # --- what an order takes, and what shows that it was done -------------------------------------------------------------
@@ -217,10 +226,14 @@ def _confirm(entries: Entries) -> ReadBack:
     return proof
 
 
-def _permission(entries: Entries) -> Permission:
-    permission = Permission(entries.text("point"), entries.scalars("is"))
+def _permission(entries: Entries, values: tuple[int, ...]) -> Permission:
+    only = entries.whole("for", 0, 0, 9) if entries.has("for") else None
+    permission = Permission(entries.text("point"), entries.scalars("is"), only)
     if not permission.values:
         entries.complain("is", zh="缺少这一项：应为允许写入时的值", en="is missing: the values that permit a write")
+    if only is not None and only not in values:
+        shown = ", ".join(map(str, values))
+        entries.complain("for", zh=f"不是该指令的值；可用：{shown}", en=f"is no value of this order; valid: {shown}")
     entries.finish()
     return permission
 

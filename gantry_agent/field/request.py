@@ -145,6 +145,20 @@ class AskLock:
 
 
 @dataclass(frozen=True, slots=True)
+class AskInputs:
+    """The inputs of a Zhongpu Tongan board. Reply: the whole frame of the answer."""
+
+    unit: int
+
+
+@dataclass(frozen=True, slots=True)
+class AskSurge:
+    """What a Huazi monitor knows of its surge protector. Reply: the whole datagram of the answer."""
+
+    unit: int
+
+
+@dataclass(frozen=True, slots=True)
 class AskController:
     """A function of a UHPPOTE door controller. Reply: the whole datagram of the answer."""
 
@@ -170,9 +184,46 @@ class ControllerState:
     swipes: Mapping[int, tuple[int, int]] = field(hash=False, repr=False)
 
 
-ReadRequest = ReadRegisters | ReadBits | GetOids | ReadHost | AskText | AskYdt | AskMeter | AskLock | ReadController
+@dataclass(frozen=True, slots=True)
+class ReadObject:
+    """The values of an object that a ZTE site unit looks after. Reply: their texts, by the number of the point."""
+
+    unit: int  # how the site counts the objects of a bus
+    object: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadAlarms:
+    """The active alarms of a ZTE site unit, of all its objects. Reply: how many, by object; others have none."""
+
+    unit: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListObjects:
+    """What a ZTE site unit looks after. Reply: (object, name), or with `ports` (object, serial port and address)."""
+
+    unit: int
+    ports: bool = False
+
+
+ReadRequest = (
+    ReadRegisters
+    | ReadBits
+    | GetOids
+    | ReadHost
+    | AskText
+    | AskYdt
+    | AskMeter
+    | AskLock
+    | AskInputs
+    | AskSurge
+    | ReadController
+    | ReadObject
+    | ReadAlarms
+)
 WriteRequest = WriteRegisters | WriteBit | PulseBit | SetOid | AskText | AskYdt | AskLock | AskController
-Request = ReadRequest | WriteRequest | WalkColumn
+Request = ReadRequest | WriteRequest | WalkColumn | ListObjects
 
 Registers = tuple[int, ...]
 Varbinds = Mapping[str, SnmpValue | None]

@@ -2,13 +2,15 @@
 
 A turn is one block read of one unit. The fast lane (alarm and door points) goes before measurements; after
 `FAST_RUN` fast turns in a row a waiting measurement has one, so that a line too slow for its fast lane still measures.
+What somebody waits for, a look at who may show the same mains failure, goes before both.
 A turn that failed comes back later and later; a unit of which nothing answers gets one probe at a time, further and
 further apart, so its neighbours keep their cycle. Times are monotonic seconds, always given.
 """
 
 import heapq
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from gantry_agent.field.request import Block
@@ -43,6 +45,7 @@ class Turn:
     period_s: float
     due: float = 0.0
     misses: int = 0
+    looked: bool = False  # somebody waits for it (`Rota.look`)
     hinted: float | None = None  # while it was on the wire somebody asked for it to be taken again at this time
     read_at: float | None = None  # of the latest answer, None after a miss
     tried: bool = False
@@ -102,14 +105,16 @@ class Rota:
         if self._taken is not None and self._taken.unit is unit:
             self._taken.hinted = at
 
-    def look(self, unit: UnitState, at: float) -> None:
-        """Bring the alarm and door points of a unit that answers forward to `at`."""
-        for _, _, turn in self._lanes["fast"]:
-            if turn.unit is unit:
-                turn.due = min(turn.due, at)
-        self._order("fast")
-        if self._taken is not None and self._taken.unit is unit and self._taken.lane == "fast":
-            self._taken.hinted = at
+    def look(self, unit: UnitState, at: float, points: Collection[str]) -> None:
+        """Bring what reads these points of a unit that answers before all else that is due at `at`, of either lane."""
+        for lane, heap in self._lanes.items():
+            for _, _, turn in heap:
+                if turn.unit is unit and any(key in points for key in turn.block.keys):
+                    turn.due, turn.looked = min(turn.due, at), True
+            self._order(lane)
+        taken = self._taken
+        if taken is not None and taken.unit is unit and any(key in points for key in taken.block.keys):
+            taken.hinted, taken.looked = at, True
 
     def hurry(self, now: float) -> None:
         """The medium is back: whoever was silent without it is asked now."""
@@ -127,8 +132,10 @@ class Rota:
         """Take the turn that is due, or tell None and when the next one will be (monotonic seconds)."""
         fast, slow = self._head("fast", now), self._head("slow", now)
         fast_due, slow_due = fast is not None and fast.due <= now, slow is not None and slow.due <= now
-        if fast_due and not (slow_due and self._fast_in_a_row >= FAST_RUN):
-            self._fast_in_a_row += 1
+        if slow is not None and slow_due and slow.looked and not (fast is not None and fast.looked):
+            return self._take("slow"), now
+        if fast is not None and fast_due and (fast.looked or not (slow_due and self._fast_in_a_row >= FAST_RUN)):
+            self._fast_in_a_row += not fast.looked
             return self._take("fast"), now
         if slow_due:
             self._fast_in_a_row = 0
@@ -172,7 +179,7 @@ class Rota:
 
     def _take(self, lane: Lane) -> Turn:
         turn = self._taken = heapq.heappop(self._lanes[lane])[2]
-        turn.hinted = None
+        turn.hinted, turn.looked = None, False
         return turn
 
     def _push(self, turn: Turn) -> None:
@@ -180,7 +187,7 @@ class Rota:
             self._taken = None
             if turn.hinted is not None:
                 turn.due = min(turn.due, turn.hinted)
-        heapq.heappush(self._lanes[turn.lane], (turn.due, next(self._count), turn))
+        heapq.heappush(self._lanes[turn.lane], (_place(turn), next(self._count), turn))
 
     def _head(self, lane: Lane, now: float) -> Turn | None:
         """Show the first turn of a lane that may go; turns of silent units move to the end of the silence."""
@@ -191,7 +198,7 @@ class Rota:
                 heapq.heappop(heap)
             elif turn.due <= now < turn.unit.silent_until:
                 heapq.heappop(heap)
-                turn.due = turn.unit.silent_until
+                turn.due, turn.looked = turn.unit.silent_until, False
                 self._push(turn)
             else:
                 return turn
@@ -206,5 +213,10 @@ class Rota:
             self._order(lane)
 
     def _order(self, lane: Lane) -> None:
-        self._lanes[lane] = [(turn.due, n, turn) for _, n, turn in self._lanes[lane]]
+        self._lanes[lane] = [(_place(turn), n, turn) for _, n, turn in self._lanes[lane]]
         heapq.heapify(self._lanes[lane])
+
+
+def _place(turn: Turn) -> float:
+    """Where a turn stands in its lane."""
+    return -math.inf if turn.looked else turn.due

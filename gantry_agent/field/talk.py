@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 from gantry_agent.command import Done, Failed, Outcome
 from gantry_agent.field import codec
-from gantry_agent.field.plan_writes import AsRead, Confirm, IfRow, InBlock, Permit, Stage, Write, finished
+from gantry_agent.field.plan_stages import Confirm, Looking, Mistimed, Permit, Stage, WhileTimed, Write, finished
 from gantry_agent.field.poller import Poller
 from gantry_agent.field.product import Profile, read_name
 from gantry_agent.field.request import Block, ReadRequest, Reply, Request, WriteRequest
 from gantry_agent.field.trace import Trace, on_the_wire
 from gantry_agent.model import BadReply, Device, DeviceRefused, NoReply, Quality, Value
+from gantry_agent.text import Text
 
 READ_BACK_EVERY_S = 0.2
 LOOKS = 2  # a question that only prepares a write is asked again: nothing has happened yet
@@ -72,7 +73,8 @@ class Talk:
             unsure = None
             for stage in write.requests:
                 request = await self._ready(stage)
-                unsure = await self._write(request) or unsure
+                if request is not None:
+                    unsure = await self._write(request) or unsure
         except _Ended as end:
             return end.outcome
         if not write.requests:  # the device does that by itself
@@ -87,7 +89,10 @@ class Talk:
             for permit in write.permits:
                 await self._permitted(permit)
             for stage in write.requests:
-                self._note("would write", await self._ready(stage))
+                unset = isinstance(stage, WhileTimed) and stage.within_s > 0  # what is set before it, was not
+                request = stage.then if isinstance(stage, WhileTimed) and unset else await self._ready(stage)
+                if request is not None:
+                    self._note(Text("将写入", "would write"), request)
         except _Ended as end:
             return end.outcome
         return Done()
@@ -100,7 +105,7 @@ class Talk:
                 seen |= self._decoded(block, await self._look(block.request))
         except _Ended as end:
             return end.outcome
-        self.trace.note(", ".join(f"{self.device.key} {key} reads {value}" for key, value in seen.items()))
+        self._read(seen, f"{self.device.key} ")
         return seen
 
     # --- before
@@ -108,24 +113,51 @@ class Talk:
     async def _permitted(self, permit: Permit) -> None:
         for key, value in self._decoded(permit.block, await self._look(permit.block.request)).items():
             if value not in permit.values:
-                self.trace.note(f"{key} reads {value}: nothing is written unless it is one of {permit.values}")
+                valid = ", ".join(map(str, permit.values))
+                self.trace.note(
+                    f"{key} 读数 {value}：只有为 {valid} 时才写入",
+                    f"{key} reads {value}: nothing is written unless it is one of {valid}",
+                )
                 raise _Ended(Failed(f"设备不允许（{_short(value)}）"))
 
-    async def _ready(self, stage: Stage) -> WriteRequest:
-        """Make a request of a stage; what it depends on is read."""
-        if not isinstance(stage, InBlock | AsRead | IfRow):
-            return stage
-        reply = await self._look(stage.first)
+    async def not_ready(self, stage: Stage) -> Failed | None:
+        """Tell why a stage could not be written now; nothing is. Raises DeviceRefused."""
         try:
-            return finished(stage, reply)
-        except codec.RowsMoved as e:
-            self.trace.note(str(e))
-            raise _Ended(Failed("设备表行已变，未下发")) from e
-        except BadReply as e:
-            raise _Ended(GARBLED) from e
+            await self._ready(stage)
+        except _Ended as end:
+            return end.outcome
+        return None
 
-    def _note(self, what: str, request: Request) -> None:
-        self.trace.note(f"{self.device.key} {what} {on_the_wire(request, self.bus)}")
+    async def _ready(self, stage: Stage) -> WriteRequest | None:
+        """Make a request of a stage; what it depends on is read. None if nothing has to be written."""
+        if not isinstance(stage, Looking):
+            return stage
+        until = time.monotonic() + (stage.within_s if isinstance(stage, WhileTimed) else 0.0)
+        while True:
+            reply = await self._look(stage.first)
+            try:
+                return finished(stage, reply)
+            except codec.RowsMoved as e:
+                self.trace.add(e.text)
+                raise _Ended(Failed("设备表行已变，未下发")) from e
+            except Mistimed as e:
+                if time.monotonic() + READ_BACK_EVERY_S > until:
+                    self.trace.add(e.text)
+                    raise _Ended(Failed(e.why)) from e
+            except BadReply as e:
+                raise _Ended(GARBLED) from e
+            await asyncio.sleep(READ_BACK_EVERY_S)
+
+    def _note(self, what: Text, request: Request) -> None:
+        frame = on_the_wire(request, self.bus)
+        self.trace.note(f"{self.device.key} {what.zh} {frame}", f"{self.device.key} {what.en} {frame}")
+
+    def _read(self, seen: Seen, whose: str = "") -> None:
+        items = seen.items()
+        self.trace.note(
+            "，".join(f"{whose}{key} 读数 {value}" for key, value in items),
+            ", ".join(f"{whose}{key} reads {value}" for key, value in items),
+        )
 
     async def _look(self, request: ReadRequest) -> Reply:
         outcome = SILENT
@@ -136,7 +168,7 @@ class Talk:
                 outcome = SILENT
             except BadReply:
                 outcome = GARBLED
-        self._note("no usable answer, so nothing was written, to", request)
+        self._note(Text("没有可用的应答，未写入；所问", "no usable answer, so nothing was written, to"), request)
         raise _Ended(outcome)
 
     def _decoded(self, block: Block, reply: Reply) -> Seen:
@@ -152,14 +184,14 @@ class Talk:
 
         A write whose answer was lost may have been done: that is for the read-back to say.
         """
-        self._note("write", request)
+        self._note(Text("写入", "write"), request)
         try:
             await self.poller.transact(request, self.profile.timing)
         except NoReply:
-            self.trace.note("no answer")
+            self.trace.note("无应答", "no answer")
             return SILENT
         except BadReply:
-            self.trace.note("no usable answer")
+            self.trace.note("应答不可用", "no usable answer")
             return GARBLED
         return None
 
@@ -174,7 +206,9 @@ class Talk:
         for proof in proofs:
             while (said := await self._shown(proof)) is not None:
                 if said != before:
-                    self.trace.note(f"{proof.point}, to be {proof.expected}: {said}")
+                    self.trace.note(
+                        f"{proof.point} 应为 {proof.expected}：{said}", f"{proof.point}, to be {proof.expected}: {said}"
+                    )
                     before = said
                 unread = unread + 1 if said == UNREAD else 0
                 late = time.monotonic() + READ_BACK_EVERY_S > since + proof.within_s
@@ -193,7 +227,7 @@ class Talk:
         for key, value in seen.items():
             if not proof.shown_by(value):
                 return f"{self._whose(key)}回读{_short(value)}"
-        self.trace.note(", ".join(f"{key} reads {value}" for key, value in seen.items()))
+        self._read(seen)
         return None
 
     def _whose(self, key: str) -> str:

@@ -12,14 +12,33 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from gantry_agent.field import codec, redact
-from gantry_agent.field.framing import speech
-from gantry_agent.field.product import InOid, InRegister, Point, Profile
-from gantry_agent.field.request import AskText, AskYdt, GetOids, ReadBits, ReadRegisters, Reply, Request, SnmpValue
+from gantry_agent.field.framing import huazi, speech
+from gantry_agent.field.product import (
+    Point,
+    Profile,
+)
+from gantry_agent.field.product_places import (
+    InOid,
+    InRegister,
+)
+from gantry_agent.field.request import (
+    AskInputs,
+    AskSurge,
+    AskText,
+    AskYdt,
+    GetOids,
+    ReadBits,
+    ReadRegisters,
+    Reply,
+    Request,
+    SnmpValue,
+)
 from gantry_agent.field.request import WalkColumn as Walk
 from gantry_agent.model import Device, Quality, Value
 
 SPACES = {1: "coil", 2: "discrete", 3: "holding", 4: "input"}
-RECORDED = frozenset({"snmp", "modbus", "megatec", "ydt1363"})  # the others' answers hold cards, or are this host's
+# The answers of others hold cards, or are this host's.
+RECORDED = frozenset({"snmp", "modbus", "megatec", "ydt1363", "zpta", "huazi"})
 
 
 @dataclass(slots=True)
@@ -45,6 +64,9 @@ class Tape:
                     self.words[SPACES[request.function], request.address + offset] = word
         elif isinstance(request, AskText | AskYdt) and speech.find(request, received):
             self.said[_ascii(speech.frame(request))] = _ascii(received)
+        elif isinstance(request, AskInputs | AskSurge) and isinstance(reply, bytes):
+            asked = huazi.frame(request) if isinstance(request, AskSurge) else speech.frame(request)
+            self.said[_hex(asked)] = _hex(reply)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -56,6 +78,10 @@ class Tape:
 
 def _ascii(frame: bytes) -> str:
     return frame.decode("ascii", "replace").strip("\r\n")
+
+
+def _hex(frame: bytes) -> str:
+    return frame.hex(" ").upper()
 
 
 # --- SNMP -------------------------------------------------------------------------------------------------------------
@@ -126,8 +152,8 @@ def transcript(tape: Tape, profile: Profile | None, device: Device, read: Mappin
 
 
 def _answer(question: str, answer: str, secrets: Iterable[str]) -> str:
-    """Megatec answers are texts; those of YD/T 1363 are numbers under a checksum."""
-    return answer if question.startswith("~") else redact.scrub(answer, secrets)
+    """Megatec answers are texts; those of YD/T 1363 are numbers under a checksum, and those in hexadecimal as well."""
+    return answer if question.startswith("~") or " " in question else redact.scrub(answer, secrets)
 
 
 def _without_telltales(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from gantry_agent.field.framing import modbus, speech, uhppote
 from gantry_agent.field.request import AskController, Request, SetOid
+from gantry_agent.text import Text
 
 
 @dataclass(slots=True)
@@ -15,9 +16,13 @@ class Trace:
     """The steps of one command so far. With `dry` nothing may be written, stored or switched for it."""
 
     dry: bool = False
-    steps: list[str] = field(default_factory=list)
+    steps: list[Text] = field(default_factory=list)
+    devices: set[str] = field(default_factory=set)  # that were asked or written for it
 
-    def note(self, step: str) -> None:
+    def note(self, zh: str, en: str) -> None:
+        self.steps.append(Text(zh, en))
+
+    def add(self, step: Text) -> None:
         self.steps.append(step)
 
 

@@ -11,7 +11,7 @@ from gantry_agent.field import derive, plan
 from gantry_agent.field.product import Profile
 from gantry_agent.field.request import AskYdt, Reply, WalkColumn, WriteRequest
 from gantry_agent.field.rota import UnitState
-from gantry_agent.model import Device, Quality, Value
+from gantry_agent.model import Device, Quality, Role, Value
 
 RATE_SPAN_S = 10.0  # net-snmp renews its counters every 5 s: over less a rate is nothing, or double
 RELOCATE_S = 600.0  # rows of an SNMP table come and go: look again this often
@@ -47,6 +47,8 @@ class Unit:
     gave: frozenset[str] = frozenset()  # points refused now that gave a value since it was last learnt
     relearn_at: float | None = None  # monotonic; None while it has refused nothing
     relearnt: int = 0
+    telling: frozenset[str] = frozenset()  # the points that are read and on which what is pushed at once rests
+    awaited: frozenset[str] | None = None  # of those, still to be read since somebody asked for a look at them
     held: bool = True  # nothing is handed over until every block was read: at start, and when a lost device is back
     now: dict[str, derive.Sample] = field(default_factory=dict)
     before: dict[str, derive.Sample] = field(default_factory=dict)  # of counters, RATE_SPAN_S ago or more
@@ -67,6 +69,13 @@ def keep_earlier(unit: Unit, key: str, sample: derive.Sample) -> None:
     elif key not in unit.before or sample.t - between.t >= RATE_SPAN_S:
         unit.before[key] = between
         unit.between[key] = sample
+
+
+def partial(unit: Unit, fields: Collection[tuple[Role, str]], read: Collection[str]) -> frozenset[tuple[Role, str]]:
+    """Tell which of these fields rest on more than was read and is to come: a look may be several questions."""
+    rest = (unit.telling if unit.awaited is None else unit.awaited).difference(read, unit.lacking)
+    unit.awaited = rest if unit.awaited is not None and rest else None
+    return unit.deriver.resting(fields, rest)
 
 
 def watched(unit: Unit, read: Collection[str]) -> dict[str, Value | Quality]:

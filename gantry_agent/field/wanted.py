@@ -25,7 +25,7 @@ def wanted(profile: Profile, device: Device) -> frozenset[str]:
         if not skipped(device, member, field)
     ]
     waiting += [mapped.point for mapped in device.mapping.values()]
-    waiting += device.watched
+    waiting += device.watched | device.rows
     for warning in profile.warnings:
         if device.roles.get(warning.member) and not skipped(device, warning.member, WARNING_FIELD[warning.member]):
             waiting += used_by_when(warning.when)

@@ -1,7 +1,8 @@
 """A UPS that speaks Megatec Q1 (tables §3.8; NUT `drivers/nutdrv_qx_megatec.c`): the plant's UPS, single phase.
 
 With the parameter `cells` above 1 it is an on-line model that shows the voltage of one cell, as the Santak C1K does.
-A command that it does not know it sends back, as many of the family do.
+A command that it does not know it sends back, as many of the family do. `QS` is the same UPS in Voltronic's dialect of
+that name (`drivers/nutdrv_qx_voltronic-qs.c`).
 """
 
 from hwsim.devices.image import Effect, Seen
@@ -84,4 +85,24 @@ def _test_s(command: str) -> float | None:
     return None
 
 
+def charge(seen: Seen) -> str:
+    """`(CCC RRRRR FF.F AAA.A LLL HHH …`: charge, seconds left, mains frequency, output current (QS dialect)."""
+    plant, ups = seen.plant, seen.plant.ups
+    left = min(99999, int(3600 * ups.charge * UPS_FULL_V * 9 / ups.load_w)) if ups.load_w > 0 else 99999
+    hertz = plant.mains.frequency_hz if plant.mains.at(0) else 0
+    return f"({100 * ups.charge:03.0f} {left:05d} {hertz:04.1f} {ups.load_w / 220:05.1f} 177 290 0 0000010000112000"
+
+
+def answer_qs(seen: Seen, command: str) -> Spoken:
+    """`QS` is Q1's line; there is no test but the quick one."""
+    said = {"QS": status, "QI": charge, "F": ratings}.get(command)
+    if said is not None:
+        return Spoken(said(seen).encode("ascii"))
+    if command == "M":
+        return Spoken(b"V")
+    effect = _effect(seen, command) if command in ("Q", "T") else None
+    return Spoken(effect=effect) if effect is not None else Spoken(command.encode("ascii", "replace"))
+
+
 Q1 = MegatecProduct(answer, ("Q1", "F", "I"))
+QS = MegatecProduct(answer_qs, ("QS", "QI", "F", "M"))

@@ -13,9 +13,9 @@ def xy_md02(seen: Seen) -> Image:
 
 
 def temperature_humidity(seen: Seen) -> Image:
-    """Humidity first, then temperature, both ×0.1 (allCollector)."""
+    """Humidity first, then temperature, both ×0.1 (allCollector; Renke's manual, which has its line rate in 0x07D1)."""
     climate = seen.plant.climate
-    return Image(holding={0: u16(climate.inside_rh * 10), 1: s16(climate.inside_c * 10)})
+    return Image(holding={0: u16(climate.inside_rh * 10), 1: s16(climate.inside_c * 10), 0x07D0: 1, 0x07D1: 1})
 
 
 def water(seen: Seen) -> Image:

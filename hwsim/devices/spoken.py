@@ -1,4 +1,4 @@
-"""What a product that is asked by commands is to the simulator: Megatec, YD/T 1363, DL/T 645, a lock. Pure.
+"""What a product that is asked by commands is to the simulator: Megatec, YD/T 1363, a meter, a lock, a monitor. Pure.
 
 A question gives `Spoken`: what is said, and what it does to the device and the plant. No frame and no checksum here.
 """
@@ -58,7 +58,23 @@ class MeterProduct:
     response_s: float = 0.05
 
 
-SpokenProduct = MegatecProduct | YdtProduct | LockProduct | MeterProduct
+@dataclass(frozen=True, slots=True)
+class BoardProduct:
+    """A Zhongpu Tongan board; `inputs(seen)`: the eight bytes of its answer."""
+
+    inputs: Callable[[Seen], bytes]
+    response_s: float = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class DatagramProduct:
+    """A Huazi monitor, asked over UDP; `answer(seen, command)`: what follows the head, None where nothing is said."""
+
+    answer: Callable[[Seen, int], bytes | None]
+    shown: tuple[int, ...]
+
+
+SpokenProduct = MegatecProduct | YdtProduct | LockProduct | MeterProduct | BoardProduct | DatagramProduct
 
 
 def shown(product: SpokenProduct, seen: Seen) -> dict[str, str]:
@@ -67,6 +83,10 @@ def shown(product: SpokenProduct, seen: Seen) -> dict[str, str]:
         return {command: (product.answer(seen, command).body or b"").decode("ascii") for command in product.shown}
     if isinstance(product, MeterProduct):
         return {f"{item:08X}": (product.answer(seen, item).body or b"").hex() for item in product.shown}
+    if isinstance(product, BoardProduct):
+        return {"inputs": product.inputs(seen).hex()}
+    if isinstance(product, DatagramProduct):
+        return {f"{command:02X}": (product.answer(seen, command) or b"").hex() for command in product.shown}
     if isinstance(product, LockProduct):
         return {f"{signal:04X}": (product.answer(seen, signal, b"").body or b"").hex() for signal in product.shown}
     return {f"{a:02X}/{b:02X}": (product.answer(seen, a, b, b"").body or b"").hex() for a, b in product.shown}

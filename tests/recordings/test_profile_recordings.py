@@ -40,9 +40,9 @@ SMU_11B: dict[str, Any] = {
     "ups.powerRate": 100.0,  # string row 5: 1000
     "ups.remainCapacity": 18,
     "ups.surplusTime": 240,
-    "ups.temperature": "NoData",  # 2147483647: no sensor
+    "ups.temperature": "NotSupport",  # 2147483647: no sensor
     "ups.warningMsg": "",
-    "thermohygrometer.temperature": "NoData",  # 2147483647
+    "thermohygrometer.temperature": "NotSupport",  # 2147483647: no sensor
     "thermohygrometer.humidity": "NotSupport",  # no such table
 }
 SMU: dict[str, Any] = {  # an older card: group values, a single AC column, no module table

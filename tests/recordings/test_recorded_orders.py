@@ -41,7 +41,7 @@ def test_a_vertiv_unit_is_switched_by_two_objects_of_its_row_and_set_by_a_third(
         write = plan_writes.write(it, device, "airConditioners[3].airOperate", value, plan.Located(rows, {}))
         assert write.requests == (plan.SetOid(f"{column}.{written}.1", "integer", 0),)
         assert write.confirm is not None
-        assert write.confirm.block.request == plan.GetOids((f"{column}.4.1",))
+        assert write.confirm.block.request == plan.GetOids((f"{column}.75.1",))
         assert write.confirm.expected == {1: 1, 2: 0}[value]
     write = plan_writes.write(it, device, "airConditioners[3].autoRefrigerationTemp", 26, plan.Located(rows, {}))
     assert write.requests == (plan.SetOid(f"{column}.126.1", "integer", 26),)

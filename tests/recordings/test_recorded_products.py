@@ -133,15 +133,18 @@ def test_a_product_without_records_has_this_verdict(name: str, case: dict[str, A
 def test_an_order_sets_these_objects_and_is_read_back(name: str, order: dict[str, Any]) -> None:
     product = rig.load(name)
     it, source = the_device(product, order), the_source(name, order)
-    located = plan.Located(rig.rows_of(product, it, source), {})
+    located = plan.Located(rows_of_all(product, it, source), {})
     prefixes = PRODUCTS[name].get("prefixes", {})
     if "refused" in order:
         with pytest.raises(plan_writes.UnknownWrite) as refused:
-            plan_writes.write(product, it, order["target"], order["value"], located)
+            planned(product, it, order, located)
         assert refused.value.why == order["refused"]
         return
-    write = plan_writes.write(product, it, order["target"], order["value"], located)
-    assert [setting(stage) for stage in write.requests] == [expected_setting(one, prefixes) for one in order["sets"]]
+    write = planned(product, it, order, located)
+    settings = [one for stage in write.requests for one in setting(stage)]
+    assert settings == [expected_setting(one, prefixes) for one in order["sets"]]
+    permits = [[permit.block.request.oids[0], list(permit.values)] for permit in write.permits]  # type: ignore[union-attr]
+    assert permits == [[whole(oid, prefixes), values] for oid, values in order.get("permits", [])]
     if "confirm" not in order:
         assert write.proofs == ()
         return
@@ -155,13 +158,8 @@ def test_an_order_sets_these_objects_and_is_read_back(name: str, order: dict[str
 def test_what_confirms_an_order_reads_this(name: str, look: dict[str, Any]) -> None:
     product, source = rig.load(name), the_source(name, look)
     it = the_device(product, look)
-    rows = rig.rows_of(product, it, source)
-    rows |= {
-        table: plan.locate(known, [source.answer(request) for request in known.requests])
-        for table in product.tables
-        if table not in rows and (known := plan.table(product, it, table))
-    }
-    (block,) = plan.point_blocks(product, it, look["point"], look["numbers"], plan.Located(rows, {}))
+    located = plan.Located(rows_of_all(product, it, source), {})
+    (block,) = plan.point_blocks(product, it, look["point"], look["numbers"], located)
     (value,) = codec.decode(block, source.answer(block.request), product, it).values()
     assert value == pytest.approx(look["reads"])
 
@@ -185,13 +183,35 @@ def test_the_verdict_on_a_battery_means_this(name: str) -> None:
     assert dict(rig.load(name).battery_test.verdicts) == PRODUCTS[name]["verdict"]
 
 
-def setting(stage: plan_writes.Stage) -> tuple[str, str, Any]:
+def rows_of_all(product: profile.Profile, it: Device, source: rig.Recording) -> dict[str, tuple[str, ...]]:
+    """The rows of every table, also of one that only an output of the site would be found in."""
+    found = {
+        table: plan.locate(known, [source.answer(request) for request in known.requests])
+        for table in product.tables
+        if (known := plan.table(product, it, table))
+    }
+    return found | dict(rig.rows_of(product, it, source))
+
+
+def planned(product: profile.Profile, it: Device, order: Mapping[str, Any], located: plan.Located) -> plan_writes.Write:
+    if "pulse_s" in order:  # the device is to time it
+        return plan_writes.pulse(product, it, order["target"], order["value"], order["pulse_s"], located)
+    return plan_writes.write(product, it, order["target"], order["value"], located)
+
+
+def setting(stage: plan_writes.Stage) -> list[tuple[str, str, Any]]:
+    """What is set and, of a pulse, what is looked at before: `unless` it reads so, `while` it does."""
     if isinstance(stage, plan_writes.AsRead):
-        return stage.first.oids[0], "as read", None
+        return [(stage.first.oids[0], "as read", None)]
+    if isinstance(stage, plan_writes.Unless):
+        assert stage.first.oids == (stage.then.oid,)
+        return [(stage.then.oid, "unless", stage.then.value)]
+    if isinstance(stage, plan_writes.WhileTimed):
+        return [(stage.first.oids[0], "while", stage.steps), *setting(stage.then)]
     if isinstance(stage, plan_writes.IfRow):
         stage = stage.then
     assert isinstance(stage, plan.SetOid)
-    return stage.oid, stage.kind, stage.value
+    return [(stage.oid, stage.kind, stage.value)]
 
 
 def expected_setting(one: list[Any], prefixes: Mapping[str, str]) -> tuple[str, str, Any]:

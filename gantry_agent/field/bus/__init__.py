@@ -69,6 +69,24 @@ def _open_uhppote(bus: Bus) -> Link:
     return Controllers(bus)
 
 
+def _open_zte_objects(bus: Bus) -> Link:
+    from gantry_agent.field.bus.zte import Objects
+
+    return Objects(bus)
+
+
+def _open_zte_tunnel(bus: Bus) -> Link:
+    from gantry_agent.field.bus.zte import Tunnel
+
+    return Tunnel(bus)
+
+
+def _open_udp(bus: Bus) -> Link:
+    from gantry_agent.field.bus.udp import Datagrams
+
+    return Datagrams(bus)
+
+
 def _open_host(bus: Bus) -> Link:
     from gantry_agent.field.bus.host import Host
 
@@ -82,6 +100,9 @@ KINDS: Mapping[str, Callable[[Bus], Link]] = {
     "modbus-tcp": _open_modbus_tcp,
     "snmp": _open_snmp,
     "uhppote": _open_uhppote,
+    "udp": _open_udp,
+    "zte-http": _open_zte_objects,
+    "zte-serial": _open_zte_tunnel,
     "host": _open_host,
 }
 

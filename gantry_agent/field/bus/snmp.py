@@ -14,10 +14,11 @@ from functools import lru_cache
 from typing import Literal, Protocol
 
 from gantry_agent.field.bus.appetite import Appetite
-from gantry_agent.field.bus.journal import Backoff, Frame, Journal, UnitStatistics, number_setting, text_setting
+from gantry_agent.field.bus.journal import Frame, Journal, UnitStatistics, number_setting, text_setting
+from gantry_agent.field.bus.peer import Peer
 from gantry_agent.field.framing import ber
 from gantry_agent.field.request import GetOids, Reply, Request, Rows, SetOid, SnmpValue, Timing, WalkColumn
-from gantry_agent.model import BadReply, Bus, DeviceRefused, NoReply
+from gantry_agent.model import BadReply, Bus, BusDown, DeviceRefused, NoReply
 
 PORT = 161
 TOO_BIG, NO_SUCH_NAME, GENERAL_ERROR = 1, 2, 5  # RFC 3416 §3, error-status
@@ -26,7 +27,6 @@ STATUSES = {1: "answer too big", 2: "no such name", 3: "bad value", 4: "read onl
 STATUSES |= {7: "wrong type", 10: "wrong value", 11: "no creation", 16: "authorization error", 17: "not writable"}
 MOST_ROWS = 5000  # a column of a cabinet has tens; an agent that gives thousands is not what the profile thinks
 REPETITIONS = 20  # rows per GETBULK: below 1400 bytes with values of the usual size
-TIMEOUTS_TO_REOPEN = 3
 CACHED_REQUESTS = 256
 
 
@@ -107,6 +107,8 @@ class Agent:
                 asked = asked[:size]
             try:
                 response = await self._asker.ask(ber.GET, asked, 0, timing.response_s)
+            except BusDown:  # a smaller question would not get there either
+                raise
             except (NoReply, BadReply):
                 if not self._oids.silent(len(asked), now()):
                     raise
@@ -166,6 +168,8 @@ class Agent:
             size = self._rows.helping(REPETITIONS, now())
             try:
                 response = await self._asker.ask(ber.GET_BULK, (last,), size, timing.response_s)
+            except BusDown:
+                raise
             except (NoReply, BadReply):
                 if not self._rows.silent(size, now()):
                     raise
@@ -197,45 +201,19 @@ def _arcs(oid: str) -> tuple[int, ...]:
 # --- v1 and v2c -----------------------------------------------------------------------------------------------------
 
 
-class _Datagrams(asyncio.DatagramProtocol):
-    """The socket; the kernel lets only the agent's datagrams through, since it is connected."""
-
-    def __init__(self, owner: "Datagrams") -> None:
-        self._owner = owner
-        self.gone = asyncio.get_running_loop().create_future()
-
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:  # noqa: ARG002
-        self._owner.absorb(data)
-
-    def error_received(self, exc: Exception) -> None:
-        self._owner.fail(str(exc))  # the host says that nobody listens
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        self.gone.set_result(None)
-
-
 class Datagrams:
     """Asks a v1 or v2c agent."""
 
-    OPEN_S = 3.0
-
     def __init__(self, bus: Bus, version: str, journal: Journal) -> None:
         self._bus = bus
-        self._host = text_setting(bus.settings, "host")
-        self._port = int(number_setting(bus.settings, "port", PORT))
-        self._where = f"{self._host} port {self._port}"
+        self._peer = Peer(bus, PORT, self._absorb, self._fail)
         self._version = ber.V1 if version == "1" else ber.V2C
         self._community = text_setting(bus.settings, "community", "public").encode()
         self._journal = journal
-        self._backoff = Backoff()
-        self._transport: asyncio.DatagramTransport | None = None
-        self._protocol: _Datagrams | None = None
         self._waiter: asyncio.Future[ber.Response] | None = None
         self._request_id = random.randint(ber.FIRST_ID, ber.LAST_ID)
         self._rubbish: BadReply | None = None
-        self._timeouts = 0
         self._setter: Asker | None = None
-        self._closed = asyncio.Event()
         self._encoded = lru_cache(maxsize=CACHED_REQUESTS)(self._encode)
 
     def _encode(self, kind: int, oids: tuple[str, ...], repetitions: int) -> ber.Request:
@@ -243,7 +221,7 @@ class Datagrams:
 
     async def ask(self, kind: int, oids: tuple[str, ...], repetitions: int, response_s: float) -> ber.Response:
         request = self._encoded(kind, oids, repetitions)
-        transport = await self._opened()
+        transport = await self._peer.opened()
         loop = asyncio.get_running_loop()
         self._request_id = self._request_id + 1 if self._request_id < ber.LAST_ID else ber.FIRST_ID
         message = request.with_id(self._request_id)
@@ -257,8 +235,7 @@ class Datagrams:
         finally:
             timer.cancel()
             self._waiter = None
-        self._timeouts = 0
-        self._backoff.worked()
+        self._peer.answered()
         return response
 
     async def set(self, request: SetOid, response_s: float) -> ber.Response:
@@ -269,45 +246,11 @@ class Datagrams:
         return await self._setter.set(request, response_s)
 
     async def close(self) -> None:
-        self._closed.set()
-        self.fail("bus closed")
-        await self._give_up()
+        await self._peer.close()
         if self._setter is not None:
             await self._setter.close()
 
-    async def _opened(self) -> asyncio.DatagramTransport:
-        loop = asyncio.get_running_loop()
-        if self._closed.is_set():
-            raise NoReply(f"cannot ask {self._where}: bus closed")
-        if self._timeouts >= TIMEOUTS_TO_REOPEN:  # the name may mean another address by now
-            await self._give_up()
-            self._timeouts = 0
-        if self._transport is not None:
-            return self._transport
-        if (wait_s := self._backoff.remaining_s(loop.time())) > 0:
-            raise NoReply(f"cannot reach {self._where}: next attempt in {wait_s:.1f} s")
-        try:
-            async with asyncio.timeout(self.OPEN_S):
-                transport, protocol = await loop.create_datagram_endpoint(
-                    lambda: _Datagrams(self), remote_addr=(self._host, self._port)
-                )
-        except (OSError, UnicodeError) as error:  # TimeoutError is an OSError; UnicodeError: a name that is no name
-            self._backoff.failed(loop.time())
-            raise NoReply(f"cannot reach {self._where}: {error or 'name not resolved in time'}") from error
-        self._transport, self._protocol = transport, protocol
-        if self._closed.is_set():
-            await self._give_up()
-            raise NoReply(f"cannot ask {self._where}: bus closed")
-        return transport
-
-    async def _give_up(self) -> None:
-        transport, protocol = self._transport, self._protocol
-        self._transport = self._protocol = None
-        if transport is not None and protocol is not None:
-            transport.abort()
-            await asyncio.shield(protocol.gone)
-
-    def absorb(self, data: bytes) -> None:
+    def _absorb(self, data: bytes) -> None:
         """Take a datagram of the agent."""
         self._remember("received", data)
         try:
@@ -320,16 +263,16 @@ class Datagrams:
             return
         self._waiter.set_result(response)
 
-    def fail(self, why: str) -> None:
+    def _fail(self, error: NoReply) -> None:
         if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(NoReply(f"cannot get an answer from {self._where}: {why}"))
+            self._waiter.set_exception(error)
 
     def _expire(self, waiter: asyncio.Future[ber.Response], response_s: float) -> None:
         if waiter.done():
             return
-        self._timeouts += 1
+        self._peer.silent()
         waiter.set_exception(
-            self._rubbish or NoReply(f"cannot get an answer from {self._where}: nothing in {response_s:g} s")
+            self._rubbish or NoReply(f"cannot get an answer from {self._peer.where}: nothing in {response_s:g} s")
         )
 
     def _remember(self, direction: Literal["sent", "received"], message: bytes) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 from gantry_agent.field.bus.journal import number_setting, text_setting
 from gantry_agent.field.framing import ber
 from gantry_agent.field.request import SetOid
-from gantry_agent.model import BadReply, Bus, NoReply
+from gantry_agent.model import BadReply, Bus, BusDown, NoReply
 
 TIMERS = ("pysnmp.carrier.asyncio.dispatch", "pysnmp.hlapi.v1arch.dispatch")
 FORGET = "_SnmpUSMSecurityModel__expire_timeline_info"
@@ -270,7 +270,9 @@ class EngineAsker:
             self._note_silence(engine)
             why = "bus closed" if self._closed.is_set() else f"nothing in {response_s:g} s"
             raise NoReply(f"cannot get an answer from {self._where}: {why}") from error
-        except (OSError, UnicodeError, failure) as error:
+        except (OSError, UnicodeError) as error:  # no such name, no way there
+            raise BusDown(f"cannot reach {self._where}: {error}") from error
+        except failure as error:
             raise NoReply(f"cannot ask {self._where}: {error}") from error
         finally:
             self._deadline = None

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable
 
 from gantry_agent.model import BusDown
+from gantry_agent.text import Text, of_system
 
 CONNECT_S = 3.0
 # A peer that lost power says nothing: the kernel probes a silent connection after 10 s, three times 5 s apart, and
@@ -75,7 +76,13 @@ async def connect(host: str, port: int, on_bytes: Callable[[bytes], None], on_lo
         async with asyncio.timeout(CONNECT_S):
             _, stream = await loop.create_connection(lambda: Stream(on_bytes, on_lost), host, port)
     except TimeoutError as error:
-        raise BusDown(f"cannot reach {host} port {port}: no answer within {CONNECT_S:g} s") from error
+        raise BusDown(
+            Text(
+                f"连不上 {host} 端口 {port}：{CONNECT_S:g} 秒内没有应答",
+                f"cannot reach {host} port {port}: no answer within {CONNECT_S:g} s",
+            )
+        ) from error
     except (OSError, UnicodeError) as error:  # UnicodeError: a name that is no name
-        raise BusDown(f"cannot reach {host} port {port}: {error}") from error
+        zh = of_system(error).zh if isinstance(error, OSError) else "不是主机名"
+        raise BusDown(Text(f"连不上 {host} 端口 {port}：{zh}", f"cannot reach {host} port {port}: {error}")) from error
     return stream

@@ -15,6 +15,7 @@ import serial
 
 from gantry_agent.field.bus.journal import number_setting, text_setting
 from gantry_agent.model import BusDown, Value
+from gantry_agent.text import Text, of_system
 
 OPEN_S = 5.0
 READ_SIZE = 4096
@@ -99,12 +100,15 @@ async def open_tty(
             port = await asyncio.shield(opening)
     except TimeoutError as error:
         opening.add_done_callback(_abandon)
-        raise BusDown(f"cannot open {path}: not done within {OPEN_S:g} s") from error
+        raise BusDown(
+            Text(f"无法打开 {path}：{OPEN_S:g} 秒内没有完成", f"cannot open {path}: not done within {OPEN_S:g} s")
+        ) from error
     except asyncio.CancelledError:
         opening.add_done_callback(_abandon)
         raise
     except (OSError, termios.error, ValueError) as error:  # ValueError: settings the driver does not have
-        raise BusDown(f"cannot open {path}: {_reason(error)}") from error
+        why = _reason(error)
+        raise BusDown(Text(f"无法打开 {path}：{why.zh}", f"cannot open {path}: {why.en}")) from error
     return Tty(port, on_bytes, on_lost)
 
 
@@ -124,16 +128,16 @@ def _open(path: str, settings: Mapping[str, Value | None]) -> serial.Serial:
     return port
 
 
-def _reason(error: OSError | termios.error | ValueError) -> str:
+def _reason(error: OSError | termios.error | ValueError) -> Text:
     """Say it once: pyserial puts the kernel's whole sentence behind its own."""
     match getattr(error, "errno", None):
         case errno.EACCES | errno.EPERM as number:
-            return f"{os.strerror(number)} (is the user in group dialout?)"
+            return Text("权限不足（用户在 dialout 组中吗？）", f"{os.strerror(number)} (is the user in group dialout?)")
         case errno.EAGAIN | errno.EBUSY:
-            return "another program has it open and locked"
+            return Text("另一个程序已打开并锁定它", "another program has it open and locked")
         case int() as number if number > 0:
-            return os.strerror(number)
-    return str(error)
+            return of_system(OSError(number, os.strerror(number)))
+    return Text(str(error), str(error))
 
 
 def _shut(port: serial.Serial) -> None:

@@ -15,10 +15,12 @@ from gantry_agent.model import BadReply, DeviceRefused
 KEPT_BYTES = 1024
 UNKNOWN = 1  # DeviceRefused.code: the unit does not know the command
 USUAL = 64  # characters of an answer of which nothing is known beforehand
-_WIDTHS = {  # without CR; their formats are fixed. The second line is Voltronic's dialect (nutdrv_qx_voltronic.c)
+_WIDTHS = {  # without CR; their formats are fixed. From QGS on Voltronic's dialect (nutdrv_qx_voltronic.c)
     "Q1": 46,
     "QS": 46,
+    "QI": 48,
     "F": 21,
+    "M": 1,
     "QGS": 75,
     "QMOD": 2,
     "QBV": 20,
@@ -26,11 +28,13 @@ _WIDTHS = {  # without CR; their formats are fixed. The second line is Voltronic
 }
 _WIDER = 2  # some units write the battery voltage, or all of it, with a digit more; newer ones QBV's run time
 _RATINGS = frozenset({"F", "I", "MD"})  # answered with '#', everything else with '('
+_LETTERS = frozenset({"M"})  # but these with a capital letter alone (nutdrv_qx_voltronic-qs.c)
 _SHORTEST = 2
 _REFUSALS = frozenset({b"NAK", b"(NAK", b"N/A"})
 _CONSENTS = frozenset({b"ACK", b"(ACK"})
 _COMMAND = re.compile(r"[ -~]{1,32}")
 _LINE = re.compile(rb"([ -~]+)\r")
+_LETTER = re.compile(rb"[A-Z]")
 
 
 def frame(request: AskText) -> bytes:
@@ -46,7 +50,9 @@ def shape(request: AskText) -> Shape:
 
 
 def mark(request: AskText) -> bytes:
-    """Tell the character that the answer begins with."""
+    """Tell the character that the answer begins with; none where the answer is a letter."""
+    if request.command in _LETTERS:
+        return b""
     return b"#" if request.command in _RATINGS else b"("
 
 
@@ -72,6 +78,8 @@ def find(request: AskText, received: bytes, *, echoes: bool = False) -> Found | 
         if text in _REFUSALS or (not request.answered and text in _CONSENTS):
             return Found(text, line.start(), line.end(), echoed)
         begins = text.rfind(mark(request))  # what stands before the mark is noise
+        if request.command in _LETTERS:
+            begins = 0 if _LETTER.fullmatch(text) else -1
         if begins >= 0 and request.answered and _width_fits(request, text[begins:]):
             return Found(text[begins:], line.start() + begins, line.end(), echoed)
     return None
@@ -88,7 +96,7 @@ def decode(request: AskText, body: bytes) -> str | tuple[int, ...]:
         raise DeviceRefused(f"cannot get an answer: unit {request.unit} refused {request.command}", UNKNOWN)
     if not request.answered:
         return ()
-    if body[:1] != mark(request) or not body.isascii():
+    if not body.startswith(mark(request)) or not body.isascii():
         raise BadReply(f"cannot use the answer: {body[:8]!r} is none to {request.command}")
     return body.decode("ascii")
 
@@ -109,6 +117,6 @@ def explain(request: AskText, received: bytes) -> str:
         return f"{len(received)} characters without an end"
     width = _WIDTHS.get(request.command)
     lines = [line[1] for line in _LINE.finditer(received)]
-    if width and lines and lines[-1][:1] == mark(request):
+    if width and lines and lines[-1].startswith(mark(request)):
         return f"{len(lines[-1])} characters instead of {width}"
     return f"{len(received)} characters that are no answer to {request.command}"
