@@ -20,6 +20,7 @@ from gantry_agent.config.site import SHIPPED_PROFILES, SITE_PROFILES
 from gantry_agent.core import stethoscope
 from gantry_agent.core.stethoscope import Hint, Listened, Look, UnitStatistics, percentile
 from gantry_agent.core.wiring import hints
+from gantry_agent.faults import suggest
 from gantry_agent.field import examine
 from gantry_agent.field.bus.recorder import Frame
 from gantry_agent.field.load import LATE, Load
@@ -27,7 +28,8 @@ from gantry_agent.field.poller import Poller
 from gantry_agent.inquiry import identify_bus, record
 from gantry_agent.model import AgentError, Bus, Channel, Device, Site
 from gantry_agent.store import Counts, Outage
-from gantry_agent.text import Text
+from gantry_agent.store.outages import named
+from gantry_agent.text import Text, read_kept
 
 Step = Mapping[str, Any]
 
@@ -131,16 +133,12 @@ def _bus(look: Look, name: str, poller: Poller, site: Site) -> dict[str, Any]:
         "losses": look.figures.losses,
         "load": asdict(poller.load),
         "frames_bytes": poller.journal.recorder.size,
-        "pins": [pin.cause for pin in poller.journal.recorder.pins],
+        "pins": [read_kept(pin.cause).both() for pin in poller.journal.recorder.pins],
         "units": [_unit(unit, names.get(unit), f) for unit, f in sorted(look.figures.units.items())],
         "hints": [
-            {"rule": hint.rule, "units": list(hint.units), "note": hint.note, **_both(hint.text)} for hint in found
+            {"rule": hint.rule, "units": list(hint.units), "note": hint.note, **hint.text.both()} for hint in found
         ],
     }
-
-
-def _both(text: Text) -> dict[str, str]:
-    return {"zh": text.zh, "en": text.en}
 
 
 # --- the clock ------------------------------------------------------------------------------------------------------
@@ -185,7 +183,9 @@ class Doctor:
                 return self.frames(question)
             case "identify":
                 return self.identify(question)
-        raise Unknown(f"cannot answer {question.get('ask')}; valid: doctor, frames, identify, probe, scan")
+        asked = question.get("ask")
+        valid = "doctor, frames, identify, probe, scan"
+        raise Unknown(Text(f"不会回答 {asked}；可用：{valid}", f"cannot answer {asked}; valid: {valid}"))
 
     async def probe(self, question: Step) -> AsyncIterator[Step]:
         device = device_of(self._config, question.get("device"))
@@ -212,7 +212,13 @@ class Doctor:
         others = [d.key for d in mine if d.unit not in known] if bus.kind in examine.MODBUS else []
         first, last = question.get("units") or (examine.UNITS[0], examine.UNITS[-1])
         if not (isinstance(first, int) and isinstance(last, int) and 1 <= first <= last <= examine.UNITS[-1]):
-            raise Unknown(f"cannot scan units {first} to {last}: valid are {examine.UNITS[0]} to {examine.UNITS[-1]}")
+            least, most = examine.UNITS[0], examine.UNITS[-1]
+            raise Unknown(
+                Text(
+                    f"不能扫描地址 {first} 到 {last}：应在 {least} 到 {most} 之间，小的在前",
+                    f"cannot scan units {first} to {last}: valid are {least} to {most}, the smaller first",
+                )
+            )
         yield {"bus": bus.name, "kind": bus.kind, "place": place(bus), "others": others}
         thorough = bool(question.get("thorough"))
         poller = self._pollers[bus.name]
@@ -227,7 +233,8 @@ class Doctor:
         recorder = self._pollers[bus.name].journal.recorder
         offset_s = time.time() - time.monotonic()
         for pin in recorder.pins:
-            yield {"pin": pin.cause, "at": pin.at + offset_s}
+            said = read_kept(pin.cause)
+            yield {"pin": said.en, "zh": said.zh, "at": pin.at + offset_s}
             for page in _pages(pin.frames, offset_s):
                 yield {"frames": page}
         yield {"latest": latest}
@@ -243,10 +250,12 @@ class Doctor:
         outages: Iterable[Outage] = (),
         *,
         in_memory: bool = False,
+        more: Iterable[Step] = (),
     ) -> Iterable[Step]:
         """Everything that can be said without asking the hardware, and what is wrong with it.
 
-        `in_memory` says that the disk fails just now and the store stands in memory.
+        `in_memory` says that the disk fails just now and the store stands in memory. `more` are steps of others: what
+        the cloud has set, and what the cameras did.
         """
         site = self._config.site
         wrong: list[Text] = []
@@ -278,7 +287,24 @@ class Doctor:
             wrong += _wrong_store(counts, in_memory=in_memory)
         if offline := [asdict(outage) for outage in outages]:
             yield {"outages": offline}
-        yield {"wrong": [_both(text) for text in wrong]}
+        for step in more:
+            yield step
+            wrong += _wrong_camera(step)
+        yield {"wrong": [text.both() for text in wrong]}
+
+
+def _wrong_camera(told: Step) -> Iterator[Text]:
+    if "camera" in told:
+        door = {"front": Text("前门", "front door"), "back": Text("后门", "back door")}[told["side"]]
+        where = Text(f"机柜 {told['cabinet']} {door.zh}摄像机", f"camera of cabinet {told['cabinet']}, {door.en}")
+        for key, what in (
+            ("failed", Text("没有图片", "no picture")),
+            ("stream_failed", Text("没有视频流", "no stream")),
+        ):
+            if why := told[key]:
+                yield Text(f"{where.zh}{what.zh}：{why['zh']}", f"{where.en}: {what.en}: {why['en']}")
+    elif "media" in told and (why := told["media"]["failed"]):
+        yield Text(f"图片无法保存：{why['zh']}", f"pictures cannot be kept: {why['en']}")
 
 
 def _wrong_clock(told: Step) -> Iterator[Text]:
@@ -291,9 +317,17 @@ def _wrong_clock(told: Step) -> Iterator[Text]:
         )
 
 
+def answered(state: Step) -> Text:
+    """What the cloud answered last; where it could not be reached, which hop failed, in Chinese without the details."""
+    said = f"{state['code']} {state['msg']}".strip()
+    if state["connected"] is not False:
+        return Text(said, said)
+    return Text(f"断在{named(state['hop']).zh}" if state["hop"] else "无应答", said)
+
+
 def _wrong_uplink(channel: Channel, state: UplinkState) -> Text:
-    said = f"{state.code} {state.msg}".strip()
-    zh, en = f"上传 {channel} 失败：{said}", f"uploads of {channel} fail: {said}"
+    said = answered(asdict(state))
+    zh, en = f"上传 {channel} 失败：{said.zh}", f"uploads of {channel} fail: {said.en}"
     if (advice := ADVICE.get(state.code)) is None:
         return Text(zh, en)
     return Text(f"{zh}；{advice.zh}", f"{en}; {advice.en}")
@@ -336,7 +370,8 @@ def device_of(config: Config, key: object) -> Device:
         alike = [name for name in devices if name.partition(".")[2] == key]
         if len(alike) == 1:
             return devices[alike[0]]
-    raise Unknown(f"cannot find device {key}; valid: {', '.join(devices)}")
+    tail = suggest(str(key), devices, most=40)
+    raise Unknown(Text(f"没有设备 {key}{tail.zh}", f"cannot find device {key}{tail.en}"))
 
 
 def bus_of(config: Config, name: object) -> Bus:
@@ -345,4 +380,5 @@ def bus_of(config: Config, name: object) -> Bus:
     buses = {bus.name: bus for bus in config.site.buses.values() if bus.name in used}
     if isinstance(name, str) and name in buses:
         return buses[name]
-    raise Unknown(f"cannot find bus {name}; valid: {', '.join(buses)}")
+    tail = suggest(str(name), buses, most=40)
+    raise Unknown(Text(f"没有总线 {name}{tail.zh}", f"cannot find bus {name}{tail.en}"))

@@ -135,12 +135,18 @@ def _key_position(root: Any, path: Path_) -> tuple[int, int]:
 def suggest(word: str, valid: Iterable[str], most: int = 12, *, first: str = "", cutoff: float = 0.6) -> Text:
     """Say which valid word was probably meant, and which are valid (`first` before all); the tail of a message."""
     words: Sequence[str] = sorted(set(valid), key=lambda one: (one != first, _natural(one)))
-    folded = {one.lower(): one for one in reversed(words)}
-    near = [folded[one] for one in difflib.get_close_matches(word.lower(), folded, n=1, cutoff=cutoff)]
+    near = nearest(word, words, cutoff=cutoff)
     shown = ", ".join(words[:most]) + (" …" if len(words) > most else "")
-    zh = (f"；是否想写 {near[0]}？" if near else "") + (f"；可用：{shown}" if words else "")
-    en = (f"; did you mean {near[0]}?" if near else "") + (f"; valid: {shown}" if words else "")
+    zh = (f"；是否想写 {near}？" if near else "") + (f"；可用：{shown}" if words else "")
+    en = (f"; did you mean {near}?" if near else "") + (f"; valid: {shown}" if words else "")
     return Text(zh, en)
+
+
+def nearest(word: str, valid: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """The valid word that was probably meant, if there is one."""
+    folded = {one.lower(): one for one in reversed(list(valid))}
+    near = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=cutoff)
+    return folded[near[0]] if near else None
 
 
 def _natural(word: str) -> list[tuple[int, str]]:

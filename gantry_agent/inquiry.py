@@ -11,13 +11,14 @@ from typing import Any
 
 from gantry_agent.config.site import SPEAKS
 from gantry_agent.faults import ConfigFault
-from gantry_agent.field import examine, profile, tape
+from gantry_agent.field import examine, profile, site_unit, tape
 from gantry_agent.field.identify import identify
 from gantry_agent.field.poller import Poller
 from gantry_agent.field.product import Profile
 from gantry_agent.field.product_identity import Surety
 from gantry_agent.field.tape import RECORDED, Tape
 from gantry_agent.model import AgentError, Bus, Device, Quality, Value
+from gantry_agent.text import Text
 
 Step = Mapping[str, Any]
 Mine = tuple[str, str]  # a device of the site: its key and its profile
@@ -54,12 +55,20 @@ async def identify_bus(
         async for step in examine.scan(poller, bus, {}):
             yield {"serial": int(str(step["agent"]).split()[-1])} if "agent" in step else step
         return
+    if bus.kind == "zte-serial":
+        said = f"cannot identify what is on {bus.name}: the zte-http bus of its site unit lists that"
+        yield {"failed": Text(f"{bus.name} 上有什么，由该动环监控单元的 zte-http 总线列出", said).both()}
+        return
     profiles = await asyncio.to_thread(known_profiles, folders)
+    if bus.kind == "zte-http":
+        async for step in site_unit.listed(poller):
+            yield {**step, **_object(step.get("name"), profiles)}
+        return
     able = [one for one in profiles if one.identity and bus.kind in SPEAKS[one.protocol]]
     lines = [one for one in able if one.protocol not in {"modbus", "snmp"}]
     plain = [one for one in able if one not in lines]
     units = list(_units(bus, mine, question.get("units")))
-    answering = units
+    answering = units if plain else []
     if bus.kind in {"serial", "serial-tcp"}:
         answering = []
         async for step in examine.scan(poller, bus, {}, units):
@@ -87,6 +96,14 @@ async def identify_bus(
                     yield step
 
 
+def _object(name: object, profiles: Iterable[Profile]) -> Step:
+    """What an object of a site unit is by its name."""
+    found = next((one for one in profiles if name in one.objects), None)
+    if found is None:
+        return {}
+    return {"profile": found.name, "protocol": found.protocol, "members": dict(found.members), **found.title.both()}
+
+
 def _spoken(asked: Profile, units: Sequence[int]) -> Sequence[int]:
     """The units that are asked in a language of its own; Megatec has no addresses."""
     if asked.protocol == "megatec" or len(units) > MOST_SPOKEN:
@@ -99,7 +116,7 @@ def _units(bus: Bus, mine: Mapping[int, Mine], given: object) -> Iterable[int]:
         return (1,)
     if isinstance(given, list) and len(given) == 2 and all(isinstance(one, int) for one in given):
         return range(max(1, given[0]), min(examine.UNITS[-1], given[1]) + 1)
-    return sorted({1, *mine}) if bus.kind == "modbus-tcp" else examine.UNITS
+    return sorted({1, *mine}) if bus.kind in {"modbus-tcp", "udp"} else examine.UNITS
 
 
 async def _one(
@@ -124,9 +141,13 @@ def secrets_of(bus: Bus) -> tuple[str, ...]:
 async def record(poller: Poller, bus: Bus, known: Profile, device: Device) -> AsyncIterator[Step]:
     """Probe a device, and write down what it said; the steps of `probe`, then one with `recording`."""
     if known.protocol not in RECORDED:
+        valid = ", ".join(sorted(RECORDED))
         raise CannotRecord(
-            f"cannot record {device.key}: what {known.protocol} devices say holds cards or is this computer's;"
-            f" valid are devices that speak {', '.join(sorted(RECORDED))}"
+            Text(
+                f"不能录制 {device.key}：{known.protocol} 设备的应答含卡号或属于本机；可录制讲 {valid} 的设备",
+                f"cannot record {device.key}: what {known.protocol} devices say holds cards or is this computer's;"
+                f" valid are devices that speak {valid}",
+            )
         )
     kept = Tape(secrets_of(bus))
     read: dict[str, Value | Quality] = {}

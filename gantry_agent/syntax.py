@@ -34,8 +34,10 @@ _OPENS = (BlockMappingStartToken, BlockSequenceStartToken, FlowMappingStartToken
 _CLOSES = (BlockEndToken, FlowMappingEndToken, FlowSequenceEndToken)
 
 _FULL_WIDTH: Mapping[str, str] = {"：": ":", "，": ",", "“": '"', "”": '"', "‘": "'", "’": "'", "｛": "{", "｝": "}"}
-_WIDE_BLANK = "\u3000"
-_WIDE = re.compile(f"[{''.join(_FULL_WIDTH)}{_WIDE_BLANK}]")
+_WIDE_BLANKS = ("\u3000", "\u00a0")  # the full-width one, and the one that word processors put for a blank
+_WIDE = re.compile(f"[{''.join((*_FULL_WIDTH, *_WIDE_BLANKS))}]")
+_WIDE_KEY = re.compile(r"\s*(?:- )?[A-Za-z_][\w.\[\]-]*：")
+_GLUED_DASH = re.compile(r"\s*-[A-Za-z_]\w*\s*:")
 _QUOTED_OR_COMMENT = re.compile(r'"(?:[^"\\]|\\.)*"|\'[^\']*\'|(?:^|\s)#.*')
 _OPENING = re.compile(r"scanning an? (simple key|(?:single-|double-)?quoted scalar)|parsing a flow")
 
@@ -65,6 +67,7 @@ _WORDS: tuple[tuple[str, Text], ...] = (
         r"expected <block end>, but found '(-)'|sequence entries are not allowed",
         Text("这里应为“键: 值”，不能是以 - 开头的列表项", "a key is wanted here, not a list item that begins with -"),
     ),
+    (r"expected <block end>, but found '([}\]])'", Text("多了一个 {0}", "one {0} too many")),
     (
         r"expected <block end>",
         Text(
@@ -111,6 +114,8 @@ def slips(error: YAMLError, text: str) -> list[Slip]:
     line, column = _place(error, text)
     if wide := _wide(lines, error, line):
         return [wide]
+    if glued := _glued(lines, error):
+        return [glued]
     if (
         re.search(r"'<scalar>'|expected ','", problem)
         and error.context_mark
@@ -126,8 +131,9 @@ def full_width(line: str, number: int) -> tuple[int, Text] | None:
     found = _WIDE.search(bare)
     if not found:
         return None
-    if found[0] == _WIDE_BLANK:
-        said = Text(f"第 {number} 行有全角空格，请改为半角空格", f"full-width blank in line {number}; type a plain one")
+    if found[0] in _WIDE_BLANKS:
+        kind = Text("全角空格", "full-width") if found[0] == _WIDE_BLANKS[0] else Text("不换行空格", "non-breaking")
+        said = Text(f"第 {number} 行有{kind.zh}，请改为半角空格", f"{kind.en} blank in line {number}; type a plain one")
     else:
         narrow = _FULL_WIDTH[found[0]]
         said = Text(
@@ -155,11 +161,34 @@ def _place(error: MarkedYAMLError, text: str) -> tuple[int, int]:
 
 def _wide(lines: list[str], error: MarkedYAMLError, line: int) -> Slip | None:
     stumbled = error.problem_mark.line if error.problem_mark else line
-    indented = (number for number, one in enumerate(lines[:stumbled]) if one.lstrip(" ").startswith(_WIDE_BLANK))
-    for number in dict.fromkeys((line, stumbled - 1, stumbled, *indented)):
+    indented = (number for number, one in enumerate(lines[:stumbled]) if one.lstrip(" ").startswith(_WIDE_BLANKS))
+    for number in dict.fromkeys((line, _before(lines, stumbled), stumbled, *_keyed(lines, error), *indented)):
         if 0 <= number < len(lines) and (found := full_width(lines[number], number + 1)):
             return number, found[0], _cannot_parse(found[1])
     return None
+
+
+def _before(lines: list[str], number: int) -> int:
+    """The line above that says something: no comment, and not empty."""
+    return next((n for n in range(number - 1, -1, -1) if lines[n].strip() and lines[n].lstrip()[0] != "#"), number - 1)
+
+
+def _keyed(lines: list[str], error: MarkedYAMLError) -> Iterator[int]:
+    """Lines of the block in which the parser stumbled whose key has a full-width colon, the nearest first."""
+    if error.context_mark and error.problem_mark:
+        for number in range(error.problem_mark.line, error.context_mark.line - 1, -1):
+            if number < len(lines) and _WIDE_KEY.match(lines[number]):
+                yield number
+
+
+def _glued(lines: list[str], error: MarkedYAMLError) -> Slip | None:
+    """Find the list item whose dash has no blank behind it."""
+    stumbled = error.problem_mark.line if error.problem_mark else 0
+    number = _before(lines, stumbled)
+    if number < 0 or not _GLUED_DASH.match(lines[number]):
+        return None
+    said = Text("列表项的 - 后面缺少空格，应如 - id: 1", "a blank is missing behind the - of a list item, like - id: 1")
+    return number, lines[number].index("-"), _cannot_parse(said)
 
 
 def _odd_quote(lines: list[str], first: int, last: int) -> tuple[int, int] | None:

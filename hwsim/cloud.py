@@ -7,6 +7,7 @@ One listener serves the gantry (`/monitor.do`) and whoever steers the simulation
 
 import argparse
 import asyncio
+import base64
 import contextlib
 import errno
 import hashlib
@@ -30,6 +31,7 @@ from hwsim.cloud_books import FOR_EVER_S, MODES, Behaviour, Books, Upload
 from hwsim.cloud_rules import BUSINESS, MESSAGES, Judgement, Rules, judge, message
 from hwsim.cloud_view import Shown, line
 from hwsim.terminal import Language, Paint, Text, die_with_parent, paint_for, reader_language
+from hwsim.usage import LEAVE, Parser, wrong
 
 BODY_LIMIT = 4 * 1024 * 1024  # far above any payload: the cloud shall complain, not the HTTP library
 COMMAND_TIMEOUT_S = 30.0
@@ -140,7 +142,7 @@ class Cloud:
         return _json({"behaving": [b.mode for b in self._behaviours]})
 
     async def _command(self, request: web.Request) -> web.StreamResponse:
-        """Sign and send one command: `{"target": URL, "method": …, "business": {…}}`.
+        """Sign and send one command: `{"target": URL, "method": …, "business": {…}}`; with `bytes` a file comes along.
 
         For refusals `auth`, `md5`, `gantry`, `version`, `time_stamp`, or the whole `body` may be given otherwise.
         """
@@ -160,6 +162,8 @@ class Cloud:
         result["elapsed_ms"] = round((time.monotonic() - started) * 1000, 1)
         result["size"] = len(answer)
         result["answer"] = _decoded(answer)
+        if order.get("bytes"):
+            result["bytes"] = base64.b64encode(answer).decode()
         result["sent"] = body.decode(errors="replace")
         return _json(result)
 
@@ -248,7 +252,10 @@ async def _misbehave(request: web.Request, behaviour: Behaviour, judgement: Judg
 def host_and_port(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isdigit() or not 0 <= int(port) <= 65535:
-        raise argparse.ArgumentTypeError(f"cannot listen on {text!r}: must be HOST:PORT, such as 127.0.0.1:18080")
+        raise wrong(
+            f"{text} 应为 主机:端口，如 127.0.0.1:18080",
+            f"cannot listen on {text!r}: must be HOST:PORT, such as 127.0.0.1:18080",
+        )
     return host.strip("[]"), int(port)
 
 
@@ -256,24 +263,30 @@ def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError) as error:
-        raise argparse.ArgumentTypeError(f"cannot find the time zone {name!r}: try Asia/Shanghai") from error
+        raise wrong(
+            f"没有时区 {name}：如 Asia/Shanghai", f"cannot find the time zone {name!r}: try Asia/Shanghai"
+        ) from error
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--listen", type=host_and_port, default=("127.0.0.1", 18080), metavar="HOST:PORT")
-    parser.add_argument("--auth", default="123456", metavar="CODE", help="the agreed code (default: %(default)s)")
-    parser.add_argument("--gantry", metavar="ID", help="take uploads of this gantry only")
-    parser.add_argument("--timezone", type=_zone, default=ZoneInfo("Asia/Shanghai"), metavar="NAME")
-    parser.add_argument("--clock-tolerance-s", type=float, default=300.0, metavar="S")
-    parser.add_argument(
-        "--oldest-s", type=float, default=300.0, metavar="S", help="take data this old (retransmission)"
-    )
-    parser.add_argument(
-        "--per-minute", type=int, default=0, metavar="N", help="above it, code 1005 (default: no limit)"
-    )
-    parser.add_argument(
-        "--die-with-parent", action="store_true", help="stop when the process that started this one is gone"
-    )
+def add_arguments(parser: Parser) -> None:
+    say = parser.say
+    seconds, name = say("秒", "S"), say("名称", "NAME")
+    said = say("监听地址（默认 127.0.0.1:18080）", "where it listens (default: 127.0.0.1:18080)")
+    listen = say("主机:端口", "HOST:PORT")
+    parser.add_argument("--listen", type=host_and_port, default=("127.0.0.1", 18080), metavar=listen, help=said)
+    said = say("鉴权码（默认 123456）", "the agreed code (default: 123456)")
+    parser.add_argument("--auth", default="123456", metavar=say("鉴权码", "CODE"), help=said)
+    said = say("只接收这个门架的上传", "take uploads of this gantry only")
+    parser.add_argument("--gantry", metavar=say("门架编号", "ID"), help=said)
+    said = say("时区（默认 Asia/Shanghai）", "time zone (default: Asia/Shanghai)")
+    parser.add_argument("--timezone", type=_zone, default=ZoneInfo("Asia/Shanghai"), metavar=name, help=said)
+    said = say("允许的时间差（默认 300）", "how far its clock may be off (default: 300)")
+    parser.add_argument("--clock-tolerance-s", type=float, default=300.0, metavar=seconds, help=said)
+    said = say("接受多旧的数据（补传，默认 300）", "take data this old (retransmission; default: 300)")
+    parser.add_argument("--oldest-s", type=float, default=300.0, metavar=seconds, help=said)
+    said = say("每分钟超过此数回答 1005（默认不限）", "above it, code 1005 (default: no limit)")
+    parser.add_argument("--per-minute", type=int, default=0, metavar="N", help=said)
+    parser.add_argument("--die-with-parent", action="store_true", help=LEAVE.render(parser.language))
 
 
 def main(args: argparse.Namespace) -> int:

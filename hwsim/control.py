@@ -16,12 +16,13 @@ from aiohttp import web
 from hwsim import wishes
 from hwsim.devices import PRODUCTS, spoken
 from hwsim.devices.oids import SnmpProduct
-from hwsim.devices.spoken import LockProduct, MegatecProduct, MeterProduct, YdtProduct
+from hwsim.devices.spoken import SpokenProduct
+from hwsim.devices.zte import ZteProduct
 from hwsim.faults import KINDS
 from hwsim.rack import Rack
 from hwsim.wires import camera
 from hwsim.wires.camera import Cameras
-from hwsim.wires.listener import WireFault
+from hwsim.wires.listener import WireFault, unheard
 from hwsim.world import World
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -106,8 +107,10 @@ class Control:
             product: SnmpProduct = self._world.snmp(spec)
             cells = product.table(seen).items()
             return web.json_response({oid: {"type": cell.kind, "value": _plain(cell.value)} for oid, cell in cells})
-        if isinstance(talker := PRODUCTS[spec.profile], MegatecProduct | YdtProduct | LockProduct | MeterProduct):
+        if isinstance(talker := PRODUCTS[spec.profile], SpokenProduct):
             return web.json_response(spoken.shown(talker, seen))
+        if isinstance(known := PRODUCTS[spec.profile], ZteProduct):
+            return web.json_response(dict(known.values(seen)))
         if spec.key in self._world.panels:
             raise wishes.WishFault(f"cannot show registers of {spec.key}: it has none, see /cards")
         image = self._world.modbus(spec).image(seen)
@@ -208,6 +211,6 @@ async def serve(control: Control, host: str, port: int) -> tuple[web.AppRunner, 
         await site.start()
     except OSError as error:
         await runner.cleanup()
-        raise WireFault(f"cannot listen on {host}:{port}: {error.strerror} (the control API)") from error
+        raise unheard(host, port, error, "（操作接口）", " (the control API)") from error
     port = runner.addresses[0][1]
     return runner, f"http://{f'[{host}]' if ':' in host else host}:{port}"

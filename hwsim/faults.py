@@ -51,6 +51,9 @@ BY_WIRE: Mapping[str, frozenset[str]] = MappingProxyType(
         "serial-tcp": frozenset(KINDS),
         "modbus-tcp": frozenset(KINDS) - LINE_ONLY,
         "uhppote": frozenset({"silent", "delay", "late", "garbage", "half", "exception", "loose", "ignore"}),
+        "udp": frozenset({"silent", "delay", "late", "garbage", "half", "loose"}),
+        "zte-http": frozenset({"silent", "delay", "late", "garbage", "half", "exception", "drop", "loose"}),
+        "zte-serial": frozenset(KINDS) - {"drop", "babble", "second_master"},
         "snmp": frozenset({"silent", "delay", "late", "garbage", "half", "exception", "ignore", "clamp", "loose"}),
     }
 )

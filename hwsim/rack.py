@@ -13,10 +13,15 @@ from hwsim.wires.modbus_tcp import ModbusTcpWire
 from hwsim.wires.serial import SerialWire
 from hwsim.wires.serial_tcp import SerialTcpWire
 from hwsim.wires.snmp import SnmpWire
+from hwsim.wires.udp import UdpWire
 from hwsim.wires.uhppote import UhppoteWire
+from hwsim.wires.zte import PORT as ZTE_PORT
+from hwsim.wires.zte import ZteUnit, ZteWire
 from hwsim.world import World
 
-PORTS = MappingProxyType({"serial-tcp": 4001, "modbus-tcp": 502, "snmp": 161, "uhppote": 60000})
+PORTS = MappingProxyType(
+    {"serial-tcp": 4001, "modbus-tcp": 502, "snmp": 161, "uhppote": 60000, "zte-http": ZTE_PORT, "zte-serial": ZTE_PORT}
+)
 
 
 class Pluggable(Protocol):
@@ -41,6 +46,7 @@ class Rack:
         for spec in world.site.devices.values():
             self._specs[spec.wire].append(spec)
         self._lines: dict[str, Line] = {}
+        self._units: dict[tuple[str, int], ZteUnit] = {}  # of ZTE, one for all buses at its address
         self._wires = {name: self._build(wire) for name, wire in world.site.wires.items()}
         self._plugged: set[str] = set()
 
@@ -74,7 +80,7 @@ class Rack:
         try:
             await self._wires[name].plug()
         except WireFault as fault:
-            raise WireFault(f"{fault} (bus {name})") from fault
+            raise WireFault(f"{fault.text.zh}（总线 {name}）", f"{fault} (bus {name})") from fault
         self._plugged.add(name)
 
     async def unplug(self, name: str) -> None:
@@ -85,7 +91,7 @@ class Rack:
         """One line for people: where the wire is and who is on it."""
         kind = self._world.site.wires[name].kind
         units = ", ".join(
-            f"{spec.key} {spec.profile}" + ("" if kind == "snmp" else f" unit {spec.unit}")
+            f"{spec.key} {spec.profile}" + ("" if kind in ("snmp", "zte-http") else f" unit {spec.unit}")
             for spec in self._specs[name]
         )
         return f"{name}: {kind} {self._wires[name].place} – {units or 'nobody'}"
@@ -96,6 +102,11 @@ class Rack:
             return SnmpWire(wire.name, settings, self._world, specs, self._traps_to)
         if wire.kind == "uhppote":
             return UhppoteWire(*_address(wire), self._world, specs)
+        if wire.kind == "udp":
+            return UdpWire(*_address(wire), self._world, specs)
+        if wire.kind in ("zte-http", "zte-serial"):
+            unit = self._units.setdefault(_address(wire), ZteUnit(*_address(wire), self._world))
+            return ZteWire(wire.name, settings, unit, specs)
         units = _by_unit(wire.name, specs)
         if wire.kind == "modbus-tcp":
             return ModbusTcpWire(*_address(wire), self._world, units)
@@ -109,13 +120,17 @@ def _by_unit(name: str, specs: list[DeviceSpec]) -> dict[int, DeviceSpec]:
     units: dict[int, DeviceSpec] = {}
     for spec in specs:
         if spec.unit in units:
-            raise SiteFault(f"cannot put {spec.key} on bus {name}: unit {spec.unit} is {units[spec.unit].key}")
+            taken = units[spec.unit].key
+            raise SiteFault(
+                f"{spec.key} 不能放在总线 {name} 上：地址 {spec.unit} 已是 {taken}",
+                f"cannot put {spec.key} on bus {name}: unit {spec.unit} is {taken}",
+            )
         units[spec.unit] = spec
     return units
 
 
 def _address(wire: Wire) -> tuple[str, int]:
-    return str(wire.settings["host"]), int(wire.settings.get("port", PORTS[wire.kind]))
+    return str(wire.settings["host"]), int(wire.settings.get("port") or PORTS[wire.kind])
 
 
 def _pace(settings: Mapping[str, Any]) -> Any:

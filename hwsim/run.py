@@ -13,6 +13,8 @@ from pathlib import Path
 
 from hwsim import control, scene, site, wishes
 from hwsim.rack import Rack
+from hwsim.terminal import reader_language
+from hwsim.usage import LEAVE, Parser
 from hwsim.wires.camera import Cameras
 from hwsim.wires.listener import WireFault
 from hwsim.world import TICK_S, World
@@ -21,35 +23,47 @@ PARENT_CHECK_S = 0.5
 FASTEST = 3600.0
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--site", type=Path, required=True, metavar="FILE", help="the site file to be the hardware of")
-    parser.add_argument("--scene", metavar="NAME", help=f"play a timetable of mishaps: {', '.join(scene.names())}")
+def add_arguments(parser: Parser) -> None:
+    file, address = parser.say("文件", "FILE"), parser.say("主机:端口", "HOST:PORT")
+    say = parser.say
     parser.add_argument(
-        "--api",
-        default="127.0.0.1:0",
-        metavar="HOST:PORT",
-        help="the control API; port 0 takes any (default %(default)s)",
+        "--site",
+        type=Path,
+        required=True,
+        metavar=file,
+        help=say("要仿真其设备的配置文件", "the site file to be the hardware of"),
     )
-    parser.add_argument(
-        "--traps",
-        metavar="HOST:PORT",
-        help="where SNMP agents send traps (default: the port of the site file's `traps`, on this host)",
+    names = ", ".join(scene.names())
+    said = say(f"按时间表发生的故障：{names}", f"play a timetable of mishaps: {names}")
+    parser.add_argument("--scene", metavar=say("名称", "NAME"), help=said)
+    said = say("操作接口；端口 0 为任意（默认 127.0.0.1:0）", "the control API; port 0 takes any (default 127.0.0.1:0)")
+    parser.add_argument("--api", default="127.0.0.1:0", metavar=address, help=said)
+    said = say(
+        "SNMP 设备把 trap 发往哪里（默认：本机，配置文件中 traps 的端口）",
+        "where SNMP agents send traps (default: the port of the site file's `traps`, on this host)",
     )
-    parser.add_argument("--speed", type=float, default=1.0, metavar="X", help="plant time per real time (default 1)")
-    parser.add_argument("--fast-lines", action="store_true", help="serial lines keep no time: no pacing, no silences")
-    parser.add_argument("--die-with-parent", action="store_true", help="stop when the starting process is gone")
+    parser.add_argument("--traps", metavar=address, help=said)
+    said = say("仿真时间与真实时间之比（默认 1）", "plant time per real time (default 1)")
+    parser.add_argument("--speed", type=float, default=1.0, metavar="X", help=said)
+    said = say("串口不计时：不限速，无静默", "serial lines keep no time: no pacing, no silences")
+    parser.add_argument("--fast-lines", action="store_true", help=said)
+    parser.add_argument("--die-with-parent", action="store_true", help=LEAVE.render(parser.language))
 
 
 def main(args: argparse.Namespace) -> int:
     logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)  # rubbish on a line is our daily bread
     try:
         if not 0.0 <= args.speed <= FASTEST:
-            raise site.SiteFault(f"cannot run at speed {args.speed:g}: a number from 0 to {FASTEST:g} is needed")
+            speed = f"{args.speed:g}"
+            raise site.SiteFault(
+                f"速度 {speed} 应为 0 到 {FASTEST:g} 之间的数",
+                f"cannot run at speed {speed}: a number from 0 to {FASTEST:g} is needed",
+            )
         host, port = _address(args.api)
         played = scene.load(args.scene) if args.scene else None
         asyncio.run(_run(args, host, port, played))
     except (site.SiteFault, scene.SceneFault, WireFault) as fault:
-        print(f"hwsim: {fault}", file=sys.stderr)
+        print(f"hwsim: {fault.text.render(reader_language(os.environ))}", file=sys.stderr)
         return 1
     return 0
 
@@ -57,7 +71,10 @@ def main(args: argparse.Namespace) -> int:
 def _address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65535:
-        raise site.SiteFault(f"cannot use the address {text}: HOST:PORT is needed, as 127.0.0.1:8081")
+        raise site.SiteFault(
+            f"地址 {text} 应为 主机:端口，如 127.0.0.1:8081",
+            f"cannot use the address {text}: HOST:PORT is needed, as 127.0.0.1:8081",
+        )
     return host.strip("[]"), int(port)
 
 

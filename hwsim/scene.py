@@ -11,10 +11,12 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from hwsim.terminal import Complaint
+
 FOLDER = Path(__file__).parent / "scenes"
 
 
-class SceneFault(Exception):
+class SceneFault(Complaint):
     """There is no such scene, or it cannot be used."""
 
 
@@ -41,7 +43,8 @@ def names() -> tuple[str, ...]:
 
 def load(name: str) -> Scene:
     if name not in names():
-        raise SceneFault(f"cannot play scene {name}; valid: {', '.join(names())}")
+        valid = ", ".join(names())
+        raise SceneFault(f"没有场景 {name}；可用：{valid}", f"cannot play scene {name}; valid: {valid}")
     document = YAML(typ="safe").load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
     start = [Cue(0.0, target, body) for entry in document.get("start") or () for target, body in entry.items()]
     timetable = []

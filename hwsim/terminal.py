@@ -6,10 +6,12 @@ nothing. Nothing here knows of clouds, devices or sites.
 """
 
 import ctypes
+import errno
 import os
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import IO, Literal
 
 Language = Literal["zh", "en"]
@@ -26,6 +28,48 @@ class Text:
 
     def render(self, language: Language) -> str:
         return self.zh if language == "zh" else self.en
+
+
+class Complaint(Exception):
+    """What keeps a command from being carried out, for the person who gave it; without `en` it is the same in both."""
+
+    def __init__(self, zh: str, en: str = "") -> None:
+        super().__init__(en or zh)
+        self.text = Text(zh, en or zh)
+
+
+_ERRNO: Mapping[int, str] = MappingProxyType(
+    {
+        errno.EADDRINUSE: "端口已被占用",
+        errno.EADDRNOTAVAIL: "本机没有这个地址（请写 127.0.0.1）",
+        errno.EACCES: "权限不足（1024 以下的端口需要 root；请用 1023 以上的端口）",
+        errno.ENOENT: "没有这个文件",
+        errno.ENOTDIR: "上级不是文件夹",
+        errno.EISDIR: "是文件夹",
+        errno.EROFS: "只读",
+    }
+)
+_HINTS: Mapping[int, str] = MappingProxyType(
+    {
+        errno.EADDRNOTAVAIL: " (write 127.0.0.1)",
+        errno.EACCES: " (ports below 1024 are for root: take one above 1023)",
+    }
+)
+
+
+def of_system(error: OSError) -> Text:
+    """Say what the operating system complains of, and what to do where that is known."""
+    said = error.strerror or str(error) or type(error).__name__
+    return Text(_ERRNO.get(error.errno or 0, said), said)
+
+
+def not_listening(host: str, port: int, error: OSError) -> Text:
+    """Say that an address cannot be listened on, and what to do."""
+    why, hint = of_system(error), _HINTS.get(error.errno or 0, "")
+    return Text(
+        f"无法监听 {host}:{port}：{why.zh}",
+        f"cannot listen on {host}:{port}: {why.en}{hint}",
+    )
 
 
 def reader_language(environ: Mapping[str, str]) -> Language:

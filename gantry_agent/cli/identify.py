@@ -6,14 +6,12 @@ that stands in no site file yet, are opened here.
 
 import argparse
 import asyncio
-import contextlib
-import json
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from gantry_agent.cli import technician
+from gantry_agent.cli.arguments import PORTS, PUBLIC
 from gantry_agent.config import Config
 from gantry_agent.config.site import SHIPPED_PROFILES, SITE_PROFILES
 from gantry_agent.console import door
@@ -25,7 +23,6 @@ from gantry_agent.inquiry import identify_bus
 from gantry_agent.model import AgentError, Bus, Value
 from gantry_agent.text import Language, Text
 
-PORTS = {"snmp": 161, "modbus-tcp": 502}
 SURE = {
     3: Text("确定", "sure"),
     2: Text("很可能", "likely"),
@@ -35,7 +32,6 @@ NAMES = {  # of a device by the member that it is there for, the first that fits
     "rectifier": "power", "airConditioners": "aircon", "ups": "ups", "elec": "meter", "thermohygrometer": "climate",
     "waterloggingSensor": "water", "smokeSensor": "smoke", "thunderSpd": "surge", "doors": "door",
 }  # fmt: skip
-PUBLIC = "public"  # the one community that is no secret
 FOLDERS = (SITE_PROFILES, SHIPPED_PROFILES)
 
 
@@ -45,20 +41,9 @@ def run(config: Config | None, arguments: argparse.Namespace, language: Language
     teller = _Teller(language, bus, known=config is not None and bus.name in config.site.buses)
     question: dict[str, Any] = {"ask": "identify", "bus": bus.name, "units": arguments.units}
     question["record"] = arguments.record
-
-    async def listen() -> None:
-        async with contextlib.aclosing(_steps(config, bus, question, language)) as steps:  # type: ignore[type-var]
-            async for step in steps:
-                if "recording" in step:
-                    print(technician.keep(step, arguments.output).render(language), file=sys.stderr)
-                lines = [*teller.tell(step)]
-                for line in [json.dumps(step, ensure_ascii=False)] if arguments.json else lines:
-                    print(line, flush=True)
-        for line in [] if arguments.json else teller.end():
-            print(line)
-
-    asyncio.run(listen())
-    return int(not teller.found)
+    steps = _steps(config, bus, question, language)
+    told = technician.ask(steps, teller, language, as_json=arguments.json, output=arguments.output)
+    return int(not told or not teller.found)
 
 
 def is_host(target: str) -> bool:
@@ -74,7 +59,12 @@ def _bus(config: Config | None, arguments: argparse.Namespace) -> Bus:
     host, _, port = name.rpartition(":") if name.count(":") == 1 else (name, "", "")
     number = int(port) if port.isdigit() else PORTS[arguments.type]
     if not host or (port and not port.isdigit()):
-        raise AgentError(f"cannot identify {name!r}: give a bus of the site file, or a host like 192.168.1.20[:161]")
+        raise AgentError(
+            Text(
+                f"无法辨认 {name}：请给配置文件中的总线名，或主机地址，如 192.168.1.20[:161]",
+                f"cannot identify {name!r}: give a bus of the site file, or a host like 192.168.1.20[:161]",
+            )
+        )
     settings: dict[str, Value | None] = {"host": host, "port": number}
     if arguments.type == "snmp":
         settings |= {"version": arguments.snmp_version, "community": arguments.community}
@@ -113,14 +103,13 @@ class _Teller:
         self.found = False
         self.lines: list[str] = []  # of the site file
         self._computers: list[str] = []
+        self._more_buses: dict[str, str] = {}  # serial lines behind a site unit
 
     def say(self, zh: str, en: str) -> str:
         return Text(zh, en).render(self._language)
 
     def tell(self, step: Step) -> Iterator[str]:
-        if "progress" in step and sys.stderr.isatty():
-            print(f"\r{step['progress']}/{step['of']} ", end="", file=sys.stderr, flush=True)
-        elif "kind" in step:
+        if "kind" in step:
             yield f"{step['bus']}  {step['kind']}  {place(self._bus)}"
         elif "candidates" in step:
             yield from self._unit(step)
@@ -128,12 +117,34 @@ class _Teller:
             yield self.say(f"微耕控制器，序列号 {step['serial']}", f"a UHPPOTE controller, serial {step['serial']}")
             self.found = True
             self._add("doors", "uhppote-controller", 1, f", parameters: {{serial: {step['serial']}}}")
+        elif "object" in step:
+            yield from self._object(step)
         elif "failed" in step:
-            yield step["failed"]
+            yield self.say(**step["failed"])
+
+    def _object(self, step: Step) -> Iterator[str]:
+        """An object of a site unit; one on a serial line behind it wants a bus of its own."""
+        where = f"  {step['port']} {step['address'] or ''}".rstrip() if step["port"] else ""
+        title = self.say(step["zh"], step["en"]) if "profile" in step else self.say("没有对应的型号", "no product fits")
+        yield f"{step['object']:12} {step['name']}{where}  {title}"
+        if "profile" not in step:
+            return
+        self.found = True
+        name = _name(step, self.lines) if step["members"] else f"door-{len(self.lines) + 1}"  # a contact, or a lock
+        more = f', object: "{step["object"]}"'
+        if step["protocol"] == "zte":
+            self._add(name, step["profile"], 1, more, step["members"])
+            return
+        line = f"{self._bus.name}-{step['port'].rpartition('_')[2].lower() or 'serial'}"
+        self._more_buses[line] = _settings(Bus(line, "zte-serial", self._bus.settings))
+        unit = f", unit: {step['address']}" if step["address"] else ""
+        self.lines.append(f"      {name}: {{profile: {step['profile']}, bus: {line}{unit}{more}}}")
 
     def _unit(self, step: Step) -> Iterator[str]:
         if not step["answered"]:
-            yield self.say(f"地址 {step['unit']}：无应答", f"unit {step['unit']}: no answer") + f"  {step['failed']}"
+            yield self.say(f"地址 {step['unit']}：无应答", f"unit {step['unit']}: no answer") + (
+                f"  {self.say(**step['failed'])}" if step["failed"] else ""
+            )
             return
         who = "  ".join(str(one) for one in (step.get("agent"), step.get("identity")) if one)
         device = step.get("device")
@@ -156,7 +167,7 @@ class _Teller:
             self._computers.append(f"  - {{id: 2, source: snmp, bus: {self._bus.name}}}")
             self.lines.append("")
             return
-        place = "" if self._bus.kind in {"snmp", "uhppote"} else f", unit: {unit}"
+        place = "" if self._bus.kind in {"snmp", "uhppote", "zte-http"} else f", unit: {unit}"
         self.lines.append(f"      {name}: {{profile: {profile}, bus: {self._bus.name}{place}{more}}}")
 
     def end(self) -> Iterator[str]:
@@ -165,9 +176,12 @@ class _Teller:
             return
         yield ""
         yield self.say("# 写入配置文件：", "# for the site file:")
-        if not self._known:
+        if not self._known or self._more_buses:
             yield "buses:"
+        if not self._known:
             yield f"  {self._bus.name}: {_settings(self._bus)}"
+        for name, settings in self._more_buses.items():
+            yield f"  {name}: {settings}"
         if self._computers:
             yield "computers:"
             yield from self._computers
@@ -188,40 +202,9 @@ def _settings(bus: Bus) -> str:
     given = {"type": bus.kind, **{key: value for key, value in bus.settings.items() if value is not None}}
     if given.get("community", PUBLIC) != PUBLIC:
         given["community"] = "…"  # it was typed on the command line and is a secret
+    given = {key: "…" if key == "password" else value for key, value in given.items()}
     return (
         "{"
         + ", ".join(f'{key}: "{value}"' if value == "…" else f"{key}: {value}" for key, value in given.items())
         + "}"
     )
-
-
-def add_arguments(sub: argparse.ArgumentParser, language: Language) -> None:
-    """Add the arguments of the subcommand."""
-    target = Text("总线名，或主机地址[:端口]", "a bus of the site file, or host[:port]")
-    community = Text("SNMP 团体名（默认 public）", "SNMP community (default public)")
-    kind = Text("主机讲什么（默认 snmp）", "what the host speaks (default snmp)")
-    units = Text("只问这些地址，如 1-32", "only these units, like 1-32")
-    sub.add_argument("target", metavar="BUS|HOST", help=target.render(language))
-    sub.add_argument("--community", default=PUBLIC, help=community.render(language))
-    sub.add_argument("--snmp-version", choices=("1", "2c"), default="2c")
-    sub.add_argument("--type", choices=tuple(PORTS), default="snmp", help=kind.render(language))
-    sub.add_argument("--units", type=units_of, metavar="FIRST-LAST", help=units.render(language))
-    add_recording(sub, language)
-    sub.add_argument("--json", action="store_true")
-
-
-def add_recording(sub: argparse.ArgumentParser, language: Language) -> None:
-    """Add `--record`."""
-    record = Text(
-        "同时录制（已隐去名称、序列号、地址、口令），可发给开发者",
-        "record it too, without names, serial numbers, addresses and secrets, to be sent in",
-    )
-    output = Text("录制文件", "the file of the recording")
-    sub.add_argument("--record", action="store_true", help=record.render(language))
-    sub.add_argument("-o", "--output", type=Path, metavar="FILE", help=output.render(language))
-
-
-def units_of(text: str) -> list[int]:
-    """`1-32` or `7`."""
-    first, _, last = text.partition("-")
-    return [int(first), int(last or first)]

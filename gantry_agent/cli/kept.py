@@ -27,15 +27,45 @@ async def overrides(config: Config) -> dict[str, str]:
         return {name: value for name, value in (await store.settings()).items() if is_override(name)}
 
 
-async def drop(config: Config, names: Sequence[str]) -> set[str]:
-    """Drop overrides by name; return those that were there. The audit says who did."""
+async def reset(config: Config, names: Sequence[str]) -> tuple[list[Text], bool]:
+    """Drop overrides by name, through the running agent where there is one; say what became of each."""
+    lines, good = [], True
+    try:
+        async for step in door.ask(config.storage / door.NAME, {"ask": "reset", "names": list(names)}):
+            name, failed = step["reset"], step.get("failed")
+            good = good and step["known"] and not failed
+            if failed:
+                lines.append(Text(f"{name} 没有恢复：{failed['zh']}", f"{name} cannot be reset: {failed['en']}"))
+            elif step["known"]:
+                lines.append(
+                    Text(f"{name} 已恢复为配置文件中的值，已生效", f"{name}: the site file counts again, from now on")
+                )
+            else:
+                lines.append(_not_set(name))
+    except door.NobodyHome:
+        known = await _drop(config, names)
+        for name in names:
+            said = Text(
+                f"{name} 已恢复为配置文件中的值；程序未运行，下次启动时生效",
+                f"{name}: the site file counts again; the agent does not run, so from its next start on",
+            )
+            lines.append(said if name in known else _not_set(name))
+        good = set(names) <= known
+    return lines, good
+
+
+def _not_set(name: str) -> Text:
+    return Text(f"{name} 没有被设置过", f"{name} was not set")
+
+
+async def _drop(config: Config, names: Sequence[str]) -> set[str]:
+    """Drop overrides in the database of an agent that does not run; return those that were there."""
     there = await overrides(config)
     known = set(names) & set(there)
     if known:
         dropped = ", ".join(f"{name} = {there[name]}" for name in sorted(known))
-        entry = Entry(
-            time.time(), door.user(os.getuid()), "shell", "state reset", "", intent=dropped, outcome="dropped"
-        )
+        outcome = Text("已删除", "dropped").kept()
+        entry = Entry(time.time(), door.user(os.getuid()), "shell", "state reset", "", intent=dropped, outcome=outcome)
         async with Store(config.storage / DATABASE) as store:
             for name in known:
                 await store.set_setting(name, None)

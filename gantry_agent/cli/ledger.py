@@ -4,8 +4,6 @@ For `gantry-agent outbox gaps` and `gantry-agent outbox outages`; safe beside a 
 decided below (`core.ledger`, `store.outages`); here it is put in words.
 """
 
-import argparse
-import re
 import time
 from collections.abc import Mapping
 from datetime import datetime
@@ -13,13 +11,10 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from gantry_agent.agent import DATABASE
-from gantry_agent.cloud import hops
 from gantry_agent.config import Config
 from gantry_agent.core import ledger
 from gantry_agent.store import Outage, Store, lock, outages
-from gantry_agent.text import Text
-
-_UNITS: Final[Mapping[str, float]] = {"m": 60.0, "h": 3600.0, "d": 86_400.0}
+from gantry_agent.text import Text, joined
 
 _CAUSES: Final[Mapping[str, Text]] = {
     ledger.STOPPED: Text("程序被停止", "the agent was stopped"),
@@ -32,24 +27,6 @@ _CAUSES: Final[Mapping[str, Text]] = {
     "busy": Text("程序忙或停顿", "the agent was busy or stood still"),
     "": Text("原因不明", "unexplained"),
 }
-_HOPS: Final[Mapping[str, Text]] = {
-    hops.LINK: Text("链路", "link"),
-    hops.GATEWAY: Text("网关", "gateway"),
-    hops.AUTH: Text("鉴权", "auth"),
-    hops.CLOCK: Text("时钟", "clock"),
-    outages.OWN_POWER: Text("本机断电或重启", "own power"),
-    outages.AGENT[ledger.STOPPED]: Text("程序被停止", "agent stopped"),
-    outages.AGENT[ledger.KILLED]: Text("程序异常结束", "agent killed"),
-}
-
-
-def span(text: str) -> float:
-    """Read a span of time like 30d, 12h or 90m into seconds."""
-    if not (match := re.fullmatch(r"(\d{1,5})([mhd])", text)):
-        raise argparse.ArgumentTypeError(
-            f"cannot read {text!r} as a span of time: valid are 30d, 12h, 90m and the like"
-        )
-    return int(match[1]) * _UNITS[match[2]]
 
 
 async def gaps(config: Config, span_s: float) -> tuple[list[Text], bool]:
@@ -109,10 +86,8 @@ def told(outage: Outage, zone: ZoneInfo) -> Text:
     """Say one outage in a line."""
     end = _clock(outage.ended_at, zone) if outage.ended_at is not None else "…"
     when = f"{_clock(outage.began_at, zone)} - {end}"
-    names = [_HOPS.get(hop.name, Text(hop.name, hop.name)) for hop in outage.hops]
-    said = [f" ({hop.said})" if hop.said else "" for hop in outage.hops]
-    zh = " → ".join(name.zh + more for name, more in zip(names, said, strict=True))
-    en = ", then ".join(name.en + more for name, more in zip(names, said, strict=True))
+    hops = joined(map(outages.told, outage.hops), " → ", ", then ")
+    zh, en = hops.zh, hops.en
     if not outage.channel:
         return Text(f"{when}  {zh}", f"{when}  {en}")
     channel = _CHANNELS[outage.channel]

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from gantry_agent.cli.usage import Parser
 from gantry_agent.config.site import SHIPPED_PROFILES, SITE_PROFILES
 from gantry_agent.faults import ConfigFault
 from gantry_agent.field import profile as profiles
@@ -21,20 +22,27 @@ MATURITIES = {
     "simulated": Text("对照他人的程序验证", "simulated: checked against a program of somebody else"),
     "recorded": Text("对照真实设备的录制验证", "recorded: checked against a recording of the real device"),
 }  # fmt: skip
+SHORT = {
+    "draft": Text("草稿", "draft"),
+    "transcript": Text("按表格", "transcript"),
+    "simulated": Text("对照程序", "simulated"),
+    "recorded": Text("对照录制", "recorded"),
+}
 _USAGE = Text(
     "用法：gantry-agent profiles [list | show 型号… | lint 文件… | schema]",
     "usage: gantry-agent profiles [list | show NAME… | lint FILE… | schema]",
 )
 
 
-def add_arguments(sub: argparse.ArgumentParser, language: Language) -> None:
+def add_arguments(sub: Parser) -> None:
     """Add the arguments of the subcommand."""
-    said = Text(
+    said = sub.say(
         "list：列出（默认）；show：一个型号能做什么；lint：检查型号文件；schema：型号文件的 JSON Schema",
         "list them (default); show what one can do; lint: every fault of a file; schema: JSON Schema of the files",
     )
-    sub.add_argument("what", nargs="?", choices=WORDS, default="list", help=said.render(language))
-    sub.add_argument("names", nargs="*", metavar="NAME|FILE")
+    sub.add_argument("what", nargs="?", choices=WORDS, default="list", help=said)
+    names = sub.say("型号名（show）或文件（lint）", "names of products (show) or files (lint)")
+    sub.add_argument("names", nargs="*", metavar=sub.say("型号|文件", "NAME|FILE"), help=names)
 
 
 def run(arguments: argparse.Namespace, language: Language) -> int:
@@ -53,7 +61,9 @@ def run(arguments: argparse.Namespace, language: Language) -> int:
     else:
         for name in profiles.names(FOLDERS):
             found = profiles.load(name, FOLDERS)
-            print(f"{name:28} {found.maturity:11} {found.protocol:7} {found.title.render(language)}")
+            word = SHORT[found.maturity].render(language)
+            gap = " " * (11 - len(word.encode("gbk", "replace")))  # a Chinese character is two columns wide
+            print(f"{name:28} {word}{gap} {found.protocol:8} {found.title.render(language)}")
     return 0
 
 

@@ -6,18 +6,20 @@ The answers come as steps of plain values (`gantry_agent.doctor`); here they bec
 import asyncio
 import contextlib
 import json
+import re
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from gantry_agent.agent import answer_alone
 from gantry_agent.cli import ledger
+from gantry_agent.cli.progress import Progress
 from gantry_agent.config import Config
 from gantry_agent.console import door
-from gantry_agent.doctor import Step
+from gantry_agent.doctor import Step, answered
 from gantry_agent.model import AgentError
 from gantry_agent.store import Hop, Outage
 from gantry_agent.text import Language, Text
@@ -34,18 +36,40 @@ QUALITIES = {
 }
 
 
+class Tells(Protocol):
+    """Turns steps into lines, and says something at the end."""
+
+    def tell(self, step: Step) -> Iterator[str]: ...
+    def end(self) -> Iterator[str]: ...
+
+
 def run(config: Config, question: Step, language: Language, *, as_json: bool, output: Path | None = None) -> int:
     """Ask, print what comes as it comes, and give the exit code: 1 when something is wrong."""
     teller = _TELLERS[question["ask"]](language, ZoneInfo(config.site.timezone))
+    if not ask(_steps(config, question, language), teller, language, as_json=as_json, output=output):
+        return 1
+    return int(teller.wrong)
+
+
+def ask(steps: AsyncIterator[Step], teller: Tells, language: Language, *, as_json: bool, output: Path | None) -> bool:
+    """Print what comes as it comes; False if it was stopped by Ctrl-C."""
+    progress = Progress(language, sys.stderr)
 
     async def listen() -> None:
-        async with contextlib.aclosing(_steps(config, question, language)) as steps:  # type: ignore[type-var]
-            async for step in steps:
+        async with contextlib.aclosing(steps) as coming:  # type: ignore[type-var]
+            async for step in coming:
+                if "progress" in step:
+                    progress.show(step["progress"], step["of"])
+                lines = [*teller.tell(step)]
+                if as_json:
+                    lines = [json.dumps(step, ensure_ascii=False)]
+                if lines or "recording" in step:
+                    progress.wipe()
                 if "recording" in step:
                     print(keep(step, output).render(language), file=sys.stderr)
-                lines = [*teller.tell(step)]
-                for line in [json.dumps(step, ensure_ascii=False)] if as_json else lines:
+                for line in lines:
                     print(line, flush=True)
+        progress.wipe()
         closing = [*teller.end()]
         for line in [] if as_json else closing:
             print(line)
@@ -53,9 +77,12 @@ def run(config: Config, question: Step, language: Language, *, as_json: bool, ou
     try:
         asyncio.run(listen())
     except KeyboardInterrupt:
+        progress.wipe()
         print(Text("已停止", "stopped").render(language), file=sys.stderr)
-        return 1
-    return int(teller.wrong)
+        return False
+    finally:
+        progress.wipe()
+    return True
 
 
 async def _steps(config: Config, question: Step, language: Language) -> AsyncIterator[Step]:
@@ -76,7 +103,12 @@ def keep(step: Step, output: Path | None) -> Text:
         with path.open("x", encoding="utf-8") as file:
             file.write(step["recording"])
     except FileExistsError:
-        raise AgentError(f"cannot write {path}: it is there already; name another with --output") from None
+        raise AgentError(
+            Text(
+                f"{path} 已经存在；请用 --output 给出另一个文件名",
+                f"cannot write {path}: it is there already; name another with --output",
+            )
+        ) from None
     return Text(
         f"已写入 {path}；发出前请看一遍，名称、序列号、地址应已隐去",
         f"written to {path}; look through it before you send it: names, serial numbers and addresses are taken out",
@@ -100,8 +132,15 @@ class _Teller:
     def say(self, zh: str, en: str) -> str:
         return Text(zh, en).render(self._language)
 
+    def both(self, said: Mapping[str, str]) -> str:
+        """Render what a step says in both languages."""
+        return self.say(said["zh"], said["en"])
+
     def clock(self, at: float) -> str:
         return datetime.fromtimestamp(at, self._zone).strftime("%H:%M:%S.%f")[:-3]
+
+    def day(self, at: float) -> str:
+        return datetime.fromtimestamp(at, self._zone).strftime("%Y-%m-%d %H:%M:%S")
 
     def value(self, read: Mapping[str, Any]) -> str:
         if read["quality"] == "ok":
@@ -110,9 +149,21 @@ class _Teller:
         return f"{read['quality']} ({known.render(self._language)})" if known else str(read["quality"])
 
 
+def _hidden(url: str) -> str:
+    """A URL without what may be a login in it."""
+    return re.sub(r"//[^/@]*@", "//…@", url)
+
+
 def _arrows(frames: list[list[str]]) -> Iterator[str]:
     for direction, data in frames:
-        yield f"    {'>' if direction == 'sent' else '<'} {data}"
+        yield f"    {'>' if direction == 'sent' else '<'} {_legible(data)}"
+
+
+def _legible(data: str) -> str:
+    """Hexadecimal, but what went over HTTP as the text that it is; no frame of a line is one that begins so."""
+    raw = bytes.fromhex(data)
+    text = " ".join(raw.decode("utf-8", "replace").split("\n")) if raw[:1] in (b"/", b"{", b"[", b"<") else ""
+    return text if text.isprintable() and text else data
 
 
 class _Probe(_Teller):
@@ -144,7 +195,7 @@ class _Probe(_Teller):
         for name, value in (step.get("values") or {}).items() if isinstance(step.get("values"), Mapping) else ():
             yield f"    = {name}: {value}"
         if step["error"]:
-            yield f"    ! {step['error']}"
+            yield f"    ! {self.both(step['error'])}"
         else:
             self.wrong = False
 
@@ -160,10 +211,7 @@ class _Scan(_Teller):
         yield self.say(f"共 {self._found} 个应答", f"answered: {self._found}")
 
     def tell(self, step: Step) -> Iterator[str]:
-        if "progress" in step:
-            if sys.stderr.isatty():
-                print(f"\r{step['progress']}/{step['of']} ", end="", file=sys.stderr, flush=True)
-        elif "kind" in step:
+        if "kind" in step:
             yield f"{step['bus']}  {step['kind']}  {step['place']}"
             if step["others"]:
                 names = ", ".join(step["others"])
@@ -186,17 +234,17 @@ class _Scan(_Teller):
             yield f"{step['agent']}  {step['identity'] or ''}  {step['ms']} ms"
         elif "failed" in step:
             self._missing = True
-            yield step["failed"]
+            yield self.both(step["failed"])
 
 
 class _Frames(_Teller):
     def tell(self, step: Step) -> Iterator[str]:
         if "pin" in step:
-            yield self.say(f"—— {step['pin']}（保留）", f"-- {step['pin']} (kept)") + f" {self.clock(step['at'])}"
+            yield self.say(f"—— {step['zh']}（保留）", f"-- {step['pin']} (kept)") + f" {self.clock(step['at'])}"
         elif "latest" in step:
             yield self.say("—— 最近", "-- latest")
         for at, direction, data in step.get("frames", ()):
-            yield f"{self.clock(at)} {'>' if direction == 'sent' else '<'} {data}"
+            yield f"{self.clock(at)} {'>' if direction == 'sent' else '<'} {_legible(data)}"
 
 
 class _Doctor(_Teller):
@@ -237,7 +285,7 @@ class _Doctor(_Teller):
         for hint in step["hints"]:
             yield f"  {'·' if hint['note'] else '!'} {self.say(hint['zh'], hint['en'])}"
         if step["pins"]:
-            pins = ", ".join(dict.fromkeys(step["pins"]))
+            pins = ", ".join(dict.fromkeys(self.both(pin) for pin in step["pins"]))
             yield "  " + self.say(f"保留的报文（frames 命令查看）：{pins}", f"frames kept (see `frames`): {pins}")
 
     def time(self, step: Step) -> Iterator[str]:
@@ -261,7 +309,7 @@ class _Doctor(_Teller):
         delivered = self.clock(step["delivered_at"]) if step["delivered_at"] else "-"
         yield (
             self.say("上传", "uplink")
-            + f" {step['uplink']}: {state}{since} {step['code']} {step['msg']}  "
+            + f" {step['uplink']}: {state}{since} {answered(step).render(self._language)}  "
             + self.say(f"上次成功 {delivered}", f"last delivered {delivered}")
         )
 
@@ -279,6 +327,47 @@ class _Doctor(_Teller):
             said = ledger.told(Outage(**{**each, "hops": hops}), self._zone)
             yield self.say(f"断网 {said.zh}", f"offline {said.en}")
 
+    def upload(self, step: Step) -> Iterator[str]:
+        channel = step["upload"]
+        yield self.say(
+            f"上传 {channel}：{_hidden(step['server'])}，每 {step['interval_s']} 秒",
+            f"uploads of {channel}: {_hidden(step['server'])}, every {step['interval_s']} s",
+        )
+        for key, name, value in (
+            ("server", Text("服务器", "server"), step["file_server"]),
+            ("interval_s", Text("频率", "frequency"), step["file_interval_s"]),
+        ):
+            if value is not None:
+                filed = _hidden(str(value))
+                yield "  " + self.say(
+                    f"· {name.zh}由平台设置；配置文件中是 {filed}，恢复：gantry-agent state reset {key}.{channel}",
+                    f"· the cloud has set the {name.en}; the site file says {filed}, which counts again after"
+                    f" gantry-agent state reset {key}.{channel}",
+                )
+
+    def camera(self, step: Step) -> Iterator[str]:
+        side = {"front": Text("前门", "front door"), "back": Text("后门", "back door")}[step["side"]]
+        name = self.say(f"机柜 {step['cabinet']} {side.zh}摄像机", f"camera of cabinet {step['cabinet']}, {side.en}")
+        if not step["pictures"]:
+            said = self.say("只有视频流", "a stream only")
+        elif step["asked_at"] is None:
+            said = self.say("程序启动以来没有开门抓拍", "no opening since the agent started")
+        elif step["failed"]:
+            said = self.say("抓拍失败", "no picture") + f" {self.day(step['asked_at'])}: {self.both(step['failed'])}"
+        else:
+            said = self.say("上次抓拍成功", "last picture taken") + f" {self.day(step['asked_at'])}"
+        newest = self.day(step["newest"]) if step["newest"] is not None else "-"
+        yield f"{name}: {said}  " + self.say(f"最近保存 {newest}", f"newest kept {newest}")
+        if step["stream_failed"]:
+            yield "  ! " + self.say("没有视频流：", "no stream: ") + self.both(step["stream_failed"])
+
+    def media(self, step: Step) -> Iterator[str]:
+        held, most = (step["media"][key] / 1_000_000 for key in ("bytes", "max_bytes"))
+        yield self.say(
+            f"图片和录像占 {held:.1f} MB，上限 {most:.0f} MB（{100 * held / most:.0f}%）",
+            f"pictures and clips: {held:.1f} of {most:.0f} MB ({100 * held / most:.0f}%)",
+        )
+
     def verdict(self, step: Step) -> Iterator[str]:
         self.wrong = bool(step["wrong"])
         yield ""
@@ -295,6 +384,9 @@ _PARTS: Mapping[str, Callable[[_Doctor, Step], Iterator[str]]] = {
     "uplink": _Doctor.uplink,
     "outbox": _Doctor.outbox,
     "outages": _Doctor.outages,
+    "upload": _Doctor.upload,
+    "camera": _Doctor.camera,
+    "media": _Doctor.media,
     "wrong": _Doctor.verdict,
 }
 _TELLERS: Mapping[str, Callable[[Language, ZoneInfo], _Teller]] = {

@@ -12,7 +12,9 @@ from gantry_agent.config.crosscheck import Problem, Whole
 from gantry_agent.faults import Path_, suggest
 from gantry_agent.text import Text
 
-NETWORK_CARDS = Path("/sys/class/net")
+NETWORK_CARDS, DEVICES = Path("/sys/class/net"), Path("/dev")
+LOOPBACK = "lo"
+SERIAL_PORTS = ("ttyS*", "ttyUSB*", "ttyACM*", "ttyAMA*", "ttymxc*", "ttyXR*")  # as Linux names them
 SAMPLE_ID, SAMPLE_AUTH = "G000211001002110010", "replace-me"  # as they stand in config/gantry.yaml
 
 
@@ -22,12 +24,15 @@ def doubts(whole: Whole, folders: Sequence[Path]) -> Iterator[Problem]:
         yield ("lab",), Text("试验用；现场请删去 lab: true", "for trials only; take lab: true out on site"), False
     if not _is_loopback(urlsplit(whole.shape.cloud.server).hostname or ""):  # a trial needs no names of its own
         yield from _unedited(whole.shape)
+        yield from _loopbacks(whole.shape)
+        yield from _no_ports(whole.shape)
     yield from _monitors(whole.shape)
     yield from _profiles(whole, folders)
     yield from _unused_buses(whole)
     yield from _this_pc(whole.shape)
     yield from _unmounted(whole.shape)
     yield from cameras.doubts(whole.shape)
+    yield from _gathering(whole.shape)
 
 
 def _unedited(shape: schema.SiteFile) -> Iterator[Problem]:
@@ -90,6 +95,38 @@ def _unused_buses(whole: Whole) -> Iterator[Problem]:
             yield ("buses", name), Text(f"总线 {name} 上没有设备", f"nobody uses bus {name}"), True
 
 
+def _network_cards() -> list[str]:
+    return [card.name for card in NETWORK_CARDS.iterdir() if card.is_dir()] if NETWORK_CARDS.is_dir() else []
+
+
+def _loopbacks(shape: schema.SiteFile) -> Iterator[Problem]:
+    """The loopback is always up: what is told of it says nothing of any network."""
+    for i, computer in enumerate(shape.computers):
+        if isinstance(computer, schema.LocalComputer) and computer.nic == LOOPBACK:
+            valid = ", ".join(sorted(card for card in _network_cards() if card != LOOPBACK))
+            said = Text(
+                f"{LOOPBACK} 是本机回环，不是网卡；本机的网卡：{valid or '无'}",
+                f"{LOOPBACK} is the loopback and no network card; those of this PC: {valid or 'none'}",
+            )
+            yield ("computers", i, "nic"), said, False
+
+
+def _no_ports(shape: schema.SiteFile) -> Iterator[Problem]:
+    """A serial port that is not there: an adapter may be plugged in later, so it is no fault."""
+    for name, bus in shape.buses.items():
+        port = getattr(bus, "port", None)
+        if not isinstance(port, str) or Path(port).exists():
+            continue
+        there = sorted(str(found) for pattern in SERIAL_PORTS for found in DEVICES.glob(pattern))
+        tail = suggest(port, there, cutoff=0.95)
+        none = Text("；本机没有串口", "; this PC has no serial port") if not there else tail
+        yield (
+            ("buses", name, "port"),
+            Text(f"本机没有 {port}{none.zh}", f"there is no {port} on this PC{none.en}"),
+            False,
+        )
+
+
 def _unmounted(shape: schema.SiteFile) -> Iterator[Problem]:
     for i, computer in enumerate(shape.computers):
         disk = computer.data_disk if isinstance(computer, schema.LocalComputer) else None
@@ -101,6 +138,17 @@ def _unmounted(shape: schema.SiteFile) -> Iterator[Problem]:
             yield ("computers", i, "data_disk"), said, False
 
 
+def _gathering(shape: schema.SiteFile) -> Iterator[Problem]:
+    longest = shape.events.gather_ms
+    if longest > schema.GATHER_MS:
+        said = Text(
+            f"市电类变化最多等 {longest} 毫秒才上传，超过 D18 的 {schema.GATHER_MS} 毫秒；门、水浸、烟感不受影响",
+            f"changes of the power may wait {longest} ms before they go up, longer than the {schema.GATHER_MS} ms of "
+            "D18; doors, water and smoke do not wait for it",
+        )
+        yield ("events", "gather_ms"), said, False
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -110,7 +158,7 @@ def _is_loopback(host: str) -> bool:
 
 def _this_pc(shape: schema.SiteFile) -> Iterator[Problem]:
     """What is read of this PC should be there; at start it may not be yet, so `run` goes on without."""
-    cards = [card.name for card in NETWORK_CARDS.iterdir() if card.is_dir()] if NETWORK_CARDS.is_dir() else []
+    cards = _network_cards()
     for i, computer in enumerate(shape.computers):
         if not isinstance(computer, schema.LocalComputer):
             continue

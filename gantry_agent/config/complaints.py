@@ -5,7 +5,7 @@ place where it is named. Knows nothing of what the file means.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,17 @@ class Complaints:
 
     def add(self, path: Path_, zh: str, en: str, *, at_key: bool = False) -> None:
         self.found.append(self.document.fault(path, Text(zh, en), at_key=at_key))
+
+    def once(self, path: Path_, key: str, value: int, others: Sequence[int]) -> None:
+        """Complain of a number that an earlier one of the same list has."""
+        if value in others:
+            first = self.document.fault((path[0], others.index(value), key), Text("", "")).line
+            kind = Text("机柜", "cabinet") if path[0] == "cabinets" else Text("计算机", "computer")
+            self.add(
+                (*path, key),
+                f"{kind.zh}编号 {value} 重复（第 {first} 行已有）；请换一个",
+                f"{kind.en} id {value} is given twice (first in line {first}); give it another",
+            )
 
     def written(self, name: str, *path: str | int) -> bool:
         """Tell whether the file has this entry, be it faulty itself: then a reference to it is no fault of its own.

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from gantry_agent.model import AgentError
+from gantry_agent.text import Text
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,10 @@ CONNECT_S = 3.0
 STEP_S = 120.0  # a client waits this long for the next step
 
 Answers = Callable[[Mapping[str, Any]], AsyncIterator[Mapping[str, Any]]]
+
+
+BUSY = Text("已有其他人在询问，请稍后再试", "cannot answer: others are asking already")
+UNREADABLE = Text("无法读懂问题", "cannot read the question: an object is wanted")
 
 
 class NobodyHome(AgentError):
@@ -55,7 +60,12 @@ class Door:
     async def run(self) -> None:
         """Listen until cancelled. Raises DoorFault when the socket cannot be had."""
         if await _somebody_listens(self._path):
-            raise DoorFault(f"cannot listen at {self._path}: another gantry-agent does")
+            raise DoorFault(
+                Text(
+                    f"无法监听 {self._path}：另一个 gantry-agent 正在使用",
+                    f"cannot listen at {self._path}: another gantry-agent does",
+                )
+            )
         try:
             with _short(self._path) as address:
                 self._path.unlink(missing_ok=True)
@@ -74,7 +84,7 @@ class Door:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._clients) >= MOST_CLIENTS:
-            writer.write(_line({"error": "cannot answer: others are asking already"}))
+            writer.write(_line({"error": BUSY.both()}))
             writer.close()
             return
         task = asyncio.create_task(self._serve(reader, writer), name="door client")
@@ -86,7 +96,7 @@ class Door:
             async with asyncio.timeout(QUESTION_S):
                 question = json.loads(await reader.readline())
             if not isinstance(question, Mapping):
-                await _send(writer, {"error": "cannot read the question: an object is wanted"})
+                await _send(writer, {"error": UNREADABLE.both()})
                 return
             question = {**question, "who": _peer(writer)}
             gone = asyncio.create_task(reader.read(1), name="door client leaves")
@@ -113,7 +123,7 @@ class Door:
                 async for step in steps:
                     await _send(writer, step)
         except AgentError as error:
-            last = {"error": str(error)}
+            last = {"error": error.text.both()}
         await _send(writer, last)
 
 
@@ -154,16 +164,28 @@ async def _somebody_listens(path: Path) -> bool:
 async def _connect(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):  # noqa: PTH116 - a local file
-            raise DoorFault(f"cannot ask at {path}: it is no socket")
+            raise DoorFault(Text(f"{path} 不是套接字", f"cannot ask at {path}: it is no socket"))
         with _short(path) as address:
             async with asyncio.timeout(CONNECT_S):
                 return await asyncio.open_unix_connection(address, limit=LINE_BYTES)
     except (FileNotFoundError, ConnectionRefusedError) as error:
-        raise NobodyHome(f"cannot ask at {path}: no gantry-agent runs there") from error
+        raise NobodyHome(
+            Text(f"{path} 处没有运行中的 gantry-agent", f"cannot ask at {path}: no gantry-agent runs there")
+        ) from error
     except PermissionError as error:
-        raise DoorFault(f"cannot ask the gantry-agent at {path}: only root and members of its group may") from error
+        raise DoorFault(
+            Text(
+                f"无权询问 {path} 处的 gantry-agent：只有 root 和其属组成员可以；请加 sudo",
+                f"cannot ask the gantry-agent at {path}: only root and members of its group may; try sudo",
+            )
+        ) from error
     except OSError as error:
-        raise DoorFault(f"cannot ask the running gantry-agent at {path}: {error}") from error
+        raise DoorFault(
+            Text(
+                f"无法询问 {path} 处运行中的 gantry-agent：{error.strerror or error}",
+                f"cannot ask the running gantry-agent at {path}: {error}",
+            )
+        ) from error
 
 
 @contextlib.contextmanager
@@ -181,20 +203,35 @@ async def ask(path: Path, question: Mapping[str, Any]) -> AsyncIterator[Mapping[
     reader, writer = await _connect(path)
     try:
         if (size := len(asked := _line(question))) > LINE_BYTES:
-            raise DoorFault(f"cannot ask a question of {size} bytes; {LINE_BYTES} are valid")
+            raise DoorFault(
+                Text(
+                    f"问题太长：{size} 字节，最多 {LINE_BYTES}",
+                    f"cannot ask a question of {size} bytes; {LINE_BYTES} are valid",
+                )
+            )
         writer.write(asked)
         while True:
             async with asyncio.timeout(STEP_S):
                 line = await reader.readline()
             if not line.endswith(b"\n"):
-                raise DoorFault("cannot get the rest of the answer: the gantry-agent went away")
+                raise DoorFault(
+                    Text(
+                        "回答没有说完：gantry-agent 已退出",
+                        "cannot get the rest of the answer: the gantry-agent went away",
+                    )
+                )
             step = json.loads(line)
             if "error" in step and len(step) == 1:
-                raise DoorFault(step["error"])
+                raise DoorFault(Text(step["error"]["zh"], step["error"]["en"]))
             if step == {"end": True}:
                 return
             yield step
     except (OSError, ValueError) as error:
-        raise DoorFault(f"cannot get an answer from the gantry-agent at {path}: {error}") from error
+        raise DoorFault(
+            Text(
+                f"没有得到 {path} 处 gantry-agent 的回答：{error or type(error).__name__}",
+                f"cannot get an answer from the gantry-agent at {path}: {error or type(error).__name__}",
+            )
+        ) from error
     finally:
         writer.close()

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final, Literal, TypeVar
 
 from gantry_agent.media.trouble import KeepFault
+from gantry_agent.text import Text, of_system
 
 Side = Literal["front", "back"]
 T = TypeVar("T")
@@ -83,6 +84,19 @@ class Album:
         """The openings of a cabinet's doors of which something is kept."""
         return await self._run(lambda: tuple({file.opening for file in self._files(cabinet)}))
 
+    async def held(self) -> tuple[int, Mapping[tuple[int, Side], str]]:
+        """How many bytes are kept, and the stamp of each door's newest opening."""
+
+        def work() -> tuple[int, Mapping[tuple[int, Side], str]]:
+            files = list(self._files())
+            newest: dict[tuple[int, Side], str] = {}
+            for file in files:
+                door = file.opening.cabinet, file.opening.side
+                newest[door] = max(newest.get(door, ""), file.opening.stamp)
+            return sum(file.size for file in files), newest
+
+        return await self._run(work)
+
     async def best(self, opening: Opening) -> Path | None:
         """The capture of an opening: the clip, else the picture."""
         paths = [self._path(opening, suffix) for suffix in SUFFIXES]
@@ -114,7 +128,8 @@ class Album:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
         except OSError as fault:
-            raise KeepFault(f"cannot use {fault.filename or self._folder}: {fault.strerror}") from fault
+            where, why = fault.filename or self._folder, of_system(fault)
+            raise KeepFault(Text(f"无法使用 {where}：{why.zh}", f"cannot use {where}: {why.en}")) from fault
 
     def _path(self, opening: Opening, suffix: str) -> Path:
         return self._folder / str(opening.cabinet) / opening.side / f"{opening.stamp}{suffix}"

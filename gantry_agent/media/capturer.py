@@ -175,6 +175,33 @@ class Capturer:
         near = [one for one, s in away.items() if s <= self._settings.tolerance_s + 0.0005]  # half of a millisecond
         return sorted(near, key=lambda one: (away[one], SIDES.index(one.side)))
 
+    async def report(self) -> tuple[Mapping[str, Any], ...]:
+        """What each camera did last, and how full the folder is; as JSON has it, for a technician."""
+        try:
+            held, newest = await self.album.held()
+        except KeepFault as fault:
+            held, newest = 0, {}
+            self._keeping.begins(fault)
+        cameras = []
+        for (cabinet, side), door in self._doors.items():
+            at = instant(newest[cabinet, side], self._zone) if (cabinet, side) in newest else None
+            picture, stream = door.picture, door.stream.why_not if door.stream else None
+            cameras.append(
+                {
+                    "camera": f"{cabinet} {side}",
+                    "cabinet": cabinet,
+                    "side": side,
+                    "pictures": bool(door.camera.snapshot),
+                    "asked_at": picture.at,
+                    "failed": picture.why.both() if picture.why else None,
+                    "stream_failed": stream.both() if stream else None,
+                    "newest": at,
+                }
+            )
+        why = self._keeping.why
+        folder = {"bytes": held, "max_bytes": self._settings.bounds.max_bytes, "failed": why.both() if why else None}
+        return (*cameras, {"media": folder})
+
     # --- upkeep ---
 
     async def tidy(self) -> None:

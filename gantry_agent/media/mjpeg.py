@@ -16,6 +16,7 @@ from gantry_agent.media.ring import Piece
 from gantry_agent.media.stream import Take
 from gantry_agent.media.trouble import CameraFault
 from gantry_agent.model import Camera
+from gantry_agent.text import Text
 
 SILENT_S: Final = 10.0  # the slowest stream that is of use has a frame in this
 FRAME_S: Final = 0.09  # between two frames that are kept
@@ -32,9 +33,11 @@ class Mjpeg:
             async with snapshot.opened(camera) as session:
                 await self._read(session, camera, take)
         except TimeoutError:
-            raise CameraFault(f"nothing came for {self._silent_s:g} s") from None
+            raise CameraFault(
+                Text(f"{self._silent_s:g} 秒内没有数据", f"nothing came for {self._silent_s:g} s")
+            ) from None
         except NoFrames as fault:
-            raise CameraFault(f"no stream of JPEGs (multipart): {fault}") from None
+            raise CameraFault(Text("不是 JPEG 流（multipart）", f"no stream of JPEGs (multipart): {fault}")) from None
         except (aiohttp.ClientError, OSError, ValueError) as fault:
             raise CameraFault(snapshot.why(fault)) from None  # its text has the URL
 

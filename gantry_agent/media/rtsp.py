@@ -22,6 +22,7 @@ from gantry_agent.media.ring import Piece
 from gantry_agent.media.stream import Take
 from gantry_agent.media.trouble import CameraFault, LoginRefused
 from gantry_agent.model import Camera
+from gantry_agent.text import Text, of_system
 
 PROGRAM: Final = "ffmpeg"
 SILENT_S: Final = 10.0
@@ -78,9 +79,12 @@ class Rtsp:
                     async with asyncio.timeout(CLIP_S):
                         _, said = await process.communicate(content)
                 except TimeoutError:
-                    raise CameraFault(f"ffmpeg wrote no clip within {CLIP_S:.0f} s") from None
+                    raise CameraFault(
+                        Text(f"ffmpeg {CLIP_S:.0f} 秒内没有生成录像", f"ffmpeg wrote no clip within {CLIP_S:.0f} s")
+                    ) from None
             if process.returncode != 0 or not path.is_file():
-                raise CameraFault(f"ffmpeg wrote no clip: {_last_line(said)}")
+                last = _last_line(said)
+                raise CameraFault(Text(f"ffmpeg 没有生成录像：{last}", f"ffmpeg wrote no clip: {last}"))
             return ".mp4", await asyncio.get_running_loop().run_in_executor(None, path.read_bytes)
 
 
@@ -104,7 +108,12 @@ async def _program(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]
             PROGRAM, *arguments, stdin=pipe, stdout=pipe, stderr=pipe, env=environment, start_new_session=True
         )
     except OSError as fault:
-        raise CameraFault(f"cannot start {PROGRAM} ({fault.strerror}); on Debian: apt-get install ffmpeg") from fault
+        raise CameraFault(
+            Text(
+                f"无法启动 {PROGRAM}（{of_system(fault).zh}）；请 apt-get install ffmpeg",
+                f"cannot start {PROGRAM} ({fault.strerror}); on Debian: apt-get install ffmpeg",
+            )
+        ) from fault
     try:
         yield process
     finally:
@@ -128,7 +137,7 @@ async def _next(stream: asyncio.StreamReader) -> bytes:
         async with asyncio.timeout(SILENT_S):
             return await stream.read(CHUNK)
     except TimeoutError:
-        raise CameraFault(f"nothing came for {SILENT_S:.0f} s") from None
+        raise CameraFault(Text(f"{SILENT_S:.0f} 秒内没有数据", f"nothing came for {SILENT_S:.0f} s")) from None
 
 
 async def _listen(process: asyncio.subprocess.Process, said: list[bytes]) -> None:

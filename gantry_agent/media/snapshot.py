@@ -13,6 +13,7 @@ import aiohttp
 from gantry_agent.media import jpeg
 from gantry_agent.media.trouble import CameraFault, LoginRefused
 from gantry_agent.model import Camera
+from gantry_agent.text import Text, of_system
 
 CONNECT_S: Final = 3.0
 PICTURE_S: Final = 4.0  # a good camera needs 0.3 s; three tries are to fit into what a query waits
@@ -29,12 +30,15 @@ async def take(camera: Camera, limit_s: float = PICTURE_S) -> tuple[str, bytes]:
             async with opened(camera) as session:
                 content = await _get(session, camera.snapshot, camera)
     except TimeoutError:
-        raise CameraFault(f"no picture within {limit_s:.0f} s") from None
+        raise CameraFault(Text(f"{limit_s:.0f} 秒内没有图片", f"no picture within {limit_s:.0f} s")) from None
     except (aiohttp.ClientError, OSError, ValueError) as fault:
         raise CameraFault(why(fault)) from None  # its text has the URL
     found = jpeg.whole(content)
     if found is None:
-        raise CameraFault(f"what came is no whole JPEG or PNG ({len(content)} bytes)")
+        size = len(content)
+        raise CameraFault(
+            Text(f"收到的不是完整的 JPEG 或 PNG（{size} 字节）", f"what came is no whole JPEG or PNG ({size} bytes)")
+        )
     return found
 
 
@@ -68,10 +72,12 @@ async def request(session: aiohttp.ClientSession, url: str, camera: Camera) -> a
     return response
 
 
-def why(fault: Exception) -> str:
+def why(fault: Exception) -> Text:
     """What went wrong, without the URL that the library's own texts have."""
     reason = getattr(fault, "strerror", None) or getattr(fault, "reason", None)
-    return f"{type(fault).__name__}: {reason}" if reason else type(fault).__name__
+    said = f"{type(fault).__name__}: {reason}" if reason else type(fault).__name__
+    known = of_system(fault) if isinstance(fault, OSError) and fault.errno else Text(said, said)
+    return Text(f"连不上：{known.zh}", said)
 
 
 async def _get(session: aiohttp.ClientSession, url: str, camera: Camera) -> bytes:
@@ -81,7 +87,9 @@ async def _get(session: aiohttp.ClientSession, url: str, camera: Camera) -> byte
         async for chunk in response.content.iter_any():
             content += chunk
             if len(content) > PICTURE_LIMIT:
-                raise CameraFault(f"a picture of more than {PICTURE_LIMIT} bytes")
+                raise CameraFault(
+                    Text(f"图片超过 {PICTURE_LIMIT} 字节", f"a picture of more than {PICTURE_LIMIT} bytes")
+                )
     finally:
         response.close()
     return bytes(content)
@@ -89,9 +97,10 @@ async def _get(session: aiohttp.ClientSession, url: str, camera: Camera) -> byte
 
 def _refused(response: aiohttp.ClientResponse, camera: Camera) -> CameraFault:
     if response.status == 401:
-        does = "does not accept the" if camera.user else "wants a"
-        return LoginRefused(f"it {does} user and password (401)")
+        does = Text("不接受", "does not accept the") if camera.user else Text("要求", "wants a")
+        return LoginRefused(Text(f"{does.zh}用户名和密码（401）", f"it {does.en} user and password (401)"))
     if 300 <= response.status < 400:
-        said = f"it sends elsewhere ({response.status}), which is not followed; give the address of the picture itself"
-        return CameraFault(said)
-    return CameraFault(f"it answers {response.status}")
+        code = response.status
+        said = f"it sends elsewhere ({code}), which is not followed; give the address of the picture itself"
+        return CameraFault(Text(f"它转到别的地址（{code}），不会跟随；请写图片本身的地址", said))
+    return CameraFault(Text(f"回答 {response.status}", f"it answers {response.status}"))

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from gantry_agent.media.ring import Piece, Ring
 from gantry_agent.media.trouble import CameraFault, LoginRefused, Trouble, named
 from gantry_agent.model import Camera
+from gantry_agent.text import Text
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
 LOGIN_WAIT_S: Final = 600.0  # after a login that was refused: five in half an hour lock some cameras
@@ -56,6 +57,11 @@ class Stream:
                 wait_s = FIRST_WAIT_S
             await asyncio.sleep(LOGIN_WAIT_S if isinstance(fault, LoginRefused) else wait_s)
             wait_s = min(LONGEST_WAIT_S, 2 * wait_s)
+
+    @property
+    def why_not(self) -> Text | None:
+        """Why nothing comes just now."""
+        return self._trouble.why
 
     def _take(self, content: bytes) -> None:
         self._ring.add(time.monotonic(), content)

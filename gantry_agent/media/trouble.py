@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 
 from gantry_agent.model import AgentError, Camera
+from gantry_agent.text import Text
 
 log = logging.getLogger(__name__)
 
@@ -30,15 +31,20 @@ class Trouble:
 
     what: str
     since: float | None = None  # monotonic
+    why: Text | None = None  # of what is wrong now
+    at: float | None = None  # when it was last seen to work or not; Unix seconds
 
     def begins(self, why: object) -> None:
         """Say what is wrong, unless it was wrong before."""
+        self.why = why.text if isinstance(why, AgentError) else Text(str(why), str(why))
+        self.at = time.time()
         level = logging.WARNING if self.since is None else logging.DEBUG
         log.log(level, "%s: %s", self.what, why)
         if self.since is None:
             self.since = time.monotonic()
 
     def ends(self) -> None:
+        self.at, self.why = time.time(), None
         if self.since is not None:
             log.info("%s: works again after %.0f s", self.what, time.monotonic() - self.since)
             self.since = None

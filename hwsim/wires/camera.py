@@ -142,7 +142,7 @@ class Cameras:
         try:
             await site.start()
         except OSError as error:
-            raise listener.WireFault(f"cannot listen on {host}:{port}: {error.strerror} (a camera)") from error
+            raise listener.unheard(host, port, error, "（摄像机）", " (a camera)") from error
 
     async def _respond(self, request: web.Request, name: str, streams: bool) -> web.StreamResponse:  # noqa: FBT001
         spec, manner = self.specs[name], self.manners[name]

@@ -116,7 +116,7 @@ class Line:
         """What was asked in characters, each with its CR; what has none is broken, and so is what met an answer."""
         if not self._fast:
             self._quiet_since = began + len(data) * self._pace.character_s
-        if self._talkers.metered(data):
+        if self._talkers.counted(data):
             return [] if self._sending.locked() else [data]
         ends = FLAGS if data.endswith(FLAGS) else CR  # the flags of a lock's frame; there may be any byte inside
         *whole, rest = (data[: -len(FLAGS)], b"") if ends is FLAGS else data.split(CR)

@@ -4,12 +4,20 @@ import asyncio
 import socket
 from collections.abc import Callable
 
+from hwsim.terminal import Complaint, not_listening
+
 # Not a coroutine: the tasks that asyncio would start itself complain when they are cancelled (CPython 3.11).
 Client = Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]
 
 
-class WireFault(Exception):
+class WireFault(Complaint):
     """A wire cannot be put up."""
+
+
+def unheard(host: str, port: int, error: OSError, whose_zh: str = "", whose: str = "") -> WireFault:
+    """The fault of an address that cannot be listened on; `whose` it is to be."""
+    said = not_listening(host, port, error)
+    return WireFault(f"{said.zh}{whose_zh}", f"{said.en}{whose}")
 
 
 def bound(kind: socket.SocketKind, host: str, port: int) -> socket.socket:
@@ -23,7 +31,7 @@ def bound(kind: socket.SocketKind, host: str, port: int) -> socket.socket:
         sock.bind((host, port))
     except OSError as error:
         sock.close()
-        raise WireFault(f"cannot listen on {host}:{port}: {error.strerror}") from error
+        raise unheard(host, port, error) from error
     return sock
 
 
@@ -33,4 +41,4 @@ async def start(client: Client, host: str, port: int) -> asyncio.Server:
         return await asyncio.start_server(client, sock=sock)
     except OSError as error:  # another listener with the same option, found only by listen()
         sock.close()
-        raise WireFault(f"cannot listen on {host}:{port}: {error.strerror}") from error
+        raise unheard(host, port, error) from error

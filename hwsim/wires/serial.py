@@ -12,6 +12,7 @@ import pty
 import tty
 from pathlib import Path
 
+from hwsim.terminal import of_system
 from hwsim.wires.line import Line
 from hwsim.wires.listener import WireFault
 from hwsim.wires.tasks import Tasks
@@ -32,7 +33,10 @@ class SerialWire:
     async def plug(self) -> None:
         """Make the pty and link it. The far end is kept open too, so that a reader's leaving does not hang up."""
         if self._port.exists() and not self._port.is_symlink():
-            raise WireFault(f"cannot put a pty at {self._port}: something that is not a link is there")
+            raise WireFault(
+                f"无法在 {self._port} 放置伪终端：那里已有文件；请写一个尚不存在的路径",
+                f"cannot put a pty at {self._port}: something that is not a link is there",
+            )
         near, far = pty.openpty()
         self._ends = near, far
         tty.setraw(far)
@@ -60,7 +64,10 @@ class SerialWire:
             beside.symlink_to(target)
             beside.replace(self._port)
         except OSError as error:
-            raise WireFault(f"cannot link a pty at {self._port}: {error.strerror}") from error
+            why = of_system(error)
+            raise WireFault(
+                f"无法在 {self._port} 放置伪终端：{why.zh}", f"cannot link a pty at {self._port}: {why.en}"
+            ) from error
 
     def _unlink(self, target: str) -> None:
         with contextlib.suppress(OSError):

@@ -297,7 +297,11 @@ def _protocol(name: str, key: str, settings: Mapping[str, Any], table: Mapping[s
     default = next(iter(set(table) & {"SHA", "AES"}))
     chosen = str(settings.get(key, default)).upper().replace("-", "")
     if chosen not in table:
-        raise listener.WireFault(f"cannot admit the user of bus {name}: {key} {chosen}; valid: {', '.join(table)}")
+        valid = ", ".join(table)
+        raise listener.WireFault(
+            f"总线 {name} 的 SNMPv3 用户无法使用：{key} {chosen}；可用：{valid}",
+            f"cannot admit the user of bus {name}: {key} {chosen}; valid: {valid}",
+        )
     return table[chosen]
 
 

@@ -1,4 +1,4 @@
-"""What is said on a serial line that is not Modbus: Megatec commands, frames of YD/T 1363 and of Shengjiu locks.
+"""What is said on a serial line that is not Modbus: Megatec commands, frames of YD/T 1363, locks, meters and boards.
 
 Written from the tables (§1.6, §3.8, §7.1), sharing nothing with the agent. A line may carry units of all kinds: what
 begins with FEH is for a DL/T 645 meter (`wires.meter`), with `~` for YD/T 1363, or, where it ends with `~~`, for a
@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from hwsim.devices import PRODUCTS
-from hwsim.devices.spoken import LockProduct, MegatecProduct, MeterProduct, YdtProduct
+from hwsim.devices.spoken import BoardProduct, LockProduct, MegatecProduct, MeterProduct, YdtProduct
 from hwsim.faults import Fault
 from hwsim.plant.state import Side
 from hwsim.site import DeviceSpec
-from hwsim.wires import meter
+from hwsim.wires import board, meter
 from hwsim.world import World
 
 CR = b"\r"
@@ -120,6 +120,7 @@ class Talkers:
         self._ydt = {unit: spec for unit, spec in specs.items() if isinstance(PRODUCTS[spec.profile], YdtProduct)}
         self._locks = {unit: spec for unit, spec in specs.items() if isinstance(PRODUCTS[spec.profile], LockProduct)}
         self._meters = [spec for spec in specs.values() if isinstance(PRODUCTS[spec.profile], MeterProduct)]
+        self._boards = {unit: spec for unit, spec in specs.items() if isinstance(PRODUCTS[spec.profile], BoardProduct)}
         self._megatec = [spec for spec in specs.values() if isinstance(PRODUCTS[spec.profile], MegatecProduct)]
         self._doors = [
             (spec, output.drives)
@@ -156,7 +157,17 @@ class Talkers:
 
     def whole(self, data: bytes) -> bool:
         """Whether a question that is meant for one of them has come to its end."""
+        if self.boarded(data):
+            return len(data) >= board.SIZE
         return meter.ended(data) if self.metered(data) else data.endswith((CR, FLAGS))
+
+    def counted(self, data: bytes) -> bool:
+        """Whether what begins so is told by its length: there may be any byte inside."""
+        return self.boarded(data) or self.metered(data)
+
+    def boarded(self, data: bytes) -> bool:
+        """Whether what begins so is meant for an input board."""
+        return bool(self._boards) and board.begins(data)
 
     def metered(self, data: bytes) -> bool:
         """Whether what begins so is meant for a meter."""
@@ -164,7 +175,7 @@ class Talkers:
 
     def concerns(self, data: bytes) -> bool:
         """Whether what begins so is meant for one of them."""
-        if self.metered(data):
+        if self.counted(data):
             return True
         if data[:1] == b"~":
             return bool(self._ydt) or bool(self._locks)
@@ -172,6 +183,8 @@ class Talkers:
 
     def answer(self, data: bytes) -> Exchange | None:
         """What is answered to one question; None when nobody is meant, or says nothing."""
+        if self.boarded(data):
+            return self._answer_board(data)
         if self.metered(data):
             return self._answer_meter(data)
         if data[:1] == b"~" and data.endswith(FLAGS):
@@ -210,6 +223,18 @@ class Talkers:
         else:
             frame = meter.MeterFrame(_number(spec), meter.ANSWER, asked.data + body)
         return Exchange(spec, product.response_s, data, frame.written, lambda one: meter.changed(frame, one))
+
+    def _answer_board(self, data: bytes) -> Exchange | None:
+        asked = board.parsed(data)
+        spec = self._boards.get(asked.address) if asked else None
+        if asked is None or spec is None or asked.function != board.READ:
+            return None
+        product, fault = PRODUCTS[spec.profile], self._world.faults.of(spec.key)
+        assert isinstance(product, BoardProduct)
+        if fault and fault.deaf:
+            return None  # it has no way to decline
+        frame = board.BoardFrame(asked.address, board.ANSWER, product.inputs(self._world.seen(spec)))
+        return Exchange(spec, product.response_s, data, frame.written, lambda one: board.changed(frame, one))
 
     def _answer_ydt(self, data: bytes) -> Exchange | None:
         asked = parsed(data)

@@ -28,10 +28,10 @@ pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(180)]
 TIMES = 100
 TOLERANCE_S = 18
 CAPTURED: dict[str, dict[str, Any]] = {  # by the beginning of its intent in the audit
-    "Unlock(": {"cmd": "2", "unlockDoorId": "1"},
-    "RunAirConditioner(": {"cmd": "3", "airId": "1", "airOperate": "2"},
-    "Defend(": {"cmd": "6", "isDoorDefend": "1"},
-    "SetFrequency(": {"setFrequency": "77"},
+    "unlock ": {"cmd": "2", "unlockDoorId": "1"},
+    "air conditioner 1 of cabinet 1: ": {"cmd": "3", "airId": "1", "airOperate": "2"},
+    "door defence on": {"cmd": "6", "isDoorDefend": "1"},
+    "upload cabinet every 77 s": {"setFrequency": "77"},
 }
 
 
@@ -127,7 +127,9 @@ def test_what_was_recorded_on_the_wire_moves_nothing_a_second_time(site: Gantry,
     assert executed(site) == dict.fromkeys(CAPTURED, 1)
     eventually(lambda: site.state()["front"]["locked"], 20, "the lock falls back")
     assert site.order({"cmd": "3", "airId": "1", "airOperate": "1"})["code"] == "1000"
-    once = dict.fromkeys(CAPTURED, 1) | {"RunAirConditioner(": 2}  # the second ended what the captured one began
+    once = dict.fromkeys(CAPTURED, 1) | {
+        "air conditioner 1 of cabinet 1: ": 2
+    }  # the second ended what the captured one began
     assert untouched(site)
 
     for bytes_ in captured.values():
@@ -154,7 +156,7 @@ def test_what_was_recorded_on_the_wire_moves_nothing_a_second_time(site: Gantry,
 
 
 def test_captures_under_way_at_once_are_one_order(site: Gantry):
-    before = executed(site)["Unlock("]
+    before = executed(site)["unlock "]
     with tapped(site.ports["control"]) as (through, heard):
         assert curl(through, written({"cmd": "2", "unlockDoorId": "7"}))["code"] == "1002"
     body = written({"cmd": "2", "unlockDoorId": "1", "why": "at once"})
@@ -164,4 +166,4 @@ def test_captures_under_way_at_once_are_one_order(site: Gantry):
     with ThreadPoolExecutor(TIMES // 2) as crowd:
         codes = [crowd.submit(again, site.ports["control"], fresh) for _ in range(TIMES)]
         assert {code for one in codes for code in one.result()} == {"1000"}
-    assert executed(site)["Unlock("] == before + 1
+    assert executed(site)["unlock "] == before + 1

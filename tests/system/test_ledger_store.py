@@ -11,6 +11,7 @@ import pytest
 
 from gantry_agent.model import Due, Record
 from gantry_agent.store import Bounds, Hop, Store, StoreFault, lock, standin
+from gantry_agent.text import Text, read_kept
 
 pytestmark = pytest.mark.system
 
@@ -150,9 +151,12 @@ async def test_an_outage_is_kept_with_its_hops_and_with_the_arrival_of_what_wait
         assert (await store.outages(0.0))[0].arrived_at
         assert await store.outages(301.0) == ()
         over, arrived = (one.entry for one in await store.audit_entries(0.0, 1e12, 10))
-        assert (over.at, over.who, over.what) == (300.0, "uplink", "cabinet status")
-        assert over.outcome == "offline for 200 s: TCP (refused), then HTTP (503); records that waited: 2"
-        assert arrived.outcome == "all 2 have arrived"
+        assert (over.at, over.who, over.what) == (300.0, "uplink\n上行", "cabinet status\ncabinet 状态")
+        assert read_kept(over.outcome) == Text(
+            "断网 200 秒：TCP (refused) → HTTP (503)；积压 2 条",
+            "offline for 200 s: TCP (refused), then HTTP (503); records that waited: 2",
+        )
+        assert read_kept(arrived.outcome).en == "all 2 have arrived"
     assert "offline for 200 s: TCP (refused), then HTTP (503); records that waited: 2" in caplog.text
 
 
@@ -171,7 +175,9 @@ async def test_absences_of_the_agent_itself_are_outages_too(tmp_path):
         assert await store.audit_entries(0.0, 1e12, 10) == ()  # the audit has those of a minute and more
         await store.begin_stretch(400.0, "c", {})
         (entry,) = await store.audit_entries(0.0, 1e12, 10)
-        assert entry.entry.outcome == "uploads were not due for 100 s: own power"
+        assert read_kept(entry.entry.outcome) == Text(
+            "停了 100 秒，期间无应传数据：本机断电或重启", "uploads were not due for 100 s: own power"
+        )
 
 
 def test_one_agent_per_storage(tmp_path, monkeypatch):

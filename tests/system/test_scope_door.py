@@ -9,6 +9,7 @@ import re
 import socket
 import stat
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from gantry import gantry
 from support import ROOT, eventually, python
 
 from gantry_agent.console import door
+from gantry_agent.field.bus import recorder
 from gantry_agent.model import AgentError
 
 pytestmark = pytest.mark.system
@@ -115,7 +117,7 @@ def test_probe_of_an_snmp_device_shows_its_rows_and_never_the_community(running)
 def test_an_unknown_device_is_told_with_those_that_there_are(running):
     code, said, error = ask(running.site, "probe", "1.metre")
     assert (code, said) == (1, "")
-    assert "valid: 1.power, 1.meter" in error
+    assert "did you mean 1.meter?; valid: 1.climate, 1.io, 1.meter, 1.power" in error
 
 
 def test_scan_finds_who_answers_and_names_who_is_in_the_site_file(running):
@@ -178,14 +180,37 @@ def test_doctor_says_what_is_wrong_and_the_frames_of_the_moment_are_kept(running
 
 
 def test_an_alarm_and_a_failed_command_keep_their_frames(running):
-    running.plant(water=True)
-    eventually(lambda: "waterloggingSensor.isWarning" in ask(running.site, "frames", "io")[1], 20)
     running.fault("1.io", "exception")
     try:
         assert running.order({"id": "1", "cmd": "2", "unlockDoorId": "1"})["code"] == "1007"
     finally:
         running.mend("1.io")
-    assert "Unlock failed" in ask(running.site, "frames", "power")[1]
+    assert "Unlock failed" in ask(running.site, "frames", "io")[1]
+    assert "命令 Unlock 未执行（保留）" in ask(running.site, "frames", "io", language="zh_CN.UTF-8")[1]
+    for bus in ("power", "rs485"):
+        assert "Unlock failed" not in ask(running.site, "frames", bus)[1], "the order did not concern that bus"
+
+    def alarmed() -> bool:
+        running.plant(water=False)
+        time.sleep(recorder.PIN_AFTER_S + 0.5)  # what falls into an open pin is no pin of its own
+        running.plant(water=True)
+        time.sleep(1.5)
+        return "waterloggingSensor.isWarning" in ask(running.site, "frames", "io")[1]
+
+    eventually(alarmed, 60, "a pin of the alarm")
+
+
+def test_what_an_interlock_refuses_keeps_no_frames(running):
+    running.plant(mains=False)
+    eventually(
+        lambda: re.search(r"ups\[1\].runningState +3", ask(running.site, "probe", "1.power")[1]), 30, "discharging"
+    )
+    time.sleep(2.0)  # the agent reads it every second
+    refused = running.order({"cmd": "8", "cabinetId": "1", "onOff": "0"})
+    assert "正在放电" in refused["msg"]
+    for bus in ("power", "io", "rs485"):
+        assert "SwitchRectifiers failed" not in ask(running.site, "frames", bus)[1]
+    running.plant(mains=True)
 
 
 async def test_the_door_survives_rubbish_and_too_many_and_those_who_leave(running):
