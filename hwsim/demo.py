@@ -22,19 +22,23 @@ from hwsim.demo_parts import Part, PartFailed, start
 from hwsim.demo_site import DemoSite, SiteError, other_shift, prepare, read_shift, taken, taken_text
 from hwsim.demo_tour import Tour, walk
 from hwsim.terminal import Language, Paint, Text, paint_for, reader_language
+from hwsim.usage import Parser
 
 SITE = Path(__file__).resolve().parent.parent / "config" / "demo.yaml"
 READY_S = 60.0
 HARDWARE, CLOUD, AGENT = Text("设备", "hardware"), Text("平台", "cloud"), Text("门架程序", "agent")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--port-shift", default="0", metavar="N", help="add N to every port of the demo")
-    parser.add_argument(
-        "--site", type=Path, default=SITE, metavar="FILE", help="the site file (default: config/demo.yaml)"
-    )
-    parser.add_argument("--once", action="store_true", help="end after the tour: 0 if all of it was seen true, else 1")
-    parser.add_argument("--seconds", type=float, metavar="N", help="end N seconds after the tour")
+def add_arguments(parser: Parser) -> None:
+    say = parser.say
+    said = say("所有端口加 N", "add N to every port of the demo")
+    parser.add_argument("--port-shift", default="0", metavar="N", help=said)
+    said = say("配置文件（默认 config/demo.yaml）", "the site file (default: config/demo.yaml)")
+    parser.add_argument("--site", type=Path, default=SITE, metavar=say("文件", "FILE"), help=said)
+    said = say("导览后结束：全部看到返回 0，否则 1", "end after the tour: 0 if all of it was seen true, else 1")
+    parser.add_argument("--once", action="store_true", help=said)
+    said = say("导览后 N 秒结束", "end N seconds after the tour")
+    parser.add_argument("--seconds", type=float, metavar="N", help=said)
 
 
 def main(args: argparse.Namespace) -> int:

@@ -43,6 +43,7 @@ class DemoSite:
     slow_s: float
     cloud: tuple[str, int]
     control: tuple[str, int]
+    relay: tuple[str, int, str]  # the address that the cloud reboots by, and the output it cuts
     hardware_api: tuple[str, int]
     ports: tuple[Port, ...]
 
@@ -93,6 +94,7 @@ def prepare(source: Path, folder: Path, shift: int) -> DemoSite:
         elif _loopback(bus["host"]):
             bus["port"] += shift
             ports.append(Port(bus["port"], bus["type"] == "snmp", bus["host"], _devices_on(document, name)))
+    ports += _cameras(document, shift)
     control = _host_port(document["control"]["listen"], shift)
     document["control"]["listen"] = f"{control[0]}:{control[1]}"
     url = urlsplit(document["cloud"]["server"])
@@ -117,6 +119,7 @@ def prepare(source: Path, folder: Path, shift: int) -> DemoSite:
         slow_s=document["polling"].get("slow_s", 5),
         cloud=cloud,
         control=control,
+        relay=_relay(document),
         hardware_api=hardware_api,
         ports=tuple(ports),
     )
@@ -165,6 +168,25 @@ def _devices_on(document: Any, bus: str) -> Text:
     return Text(f"总线 {bus}：{said}", f"bus {bus}: {said}")
 
 
+def _snapshots(document: Any) -> Iterator[tuple[int, str, Any]]:
+    """The cameras that are asked for pictures on this machine: cabinet, door, and what the file says of each."""
+    for cabinet in document["cabinets"]:
+        for side, camera in cabinet.get("cameras", {}).items():
+            if _loopback(urlsplit(camera.get("snapshot", "")).hostname or ""):
+                yield cabinet["id"], side, camera
+
+
+def _cameras(document: Any, shift: int) -> Iterator[Port]:
+    for cabinet, side, camera in _snapshots(document):
+        url = urlsplit(camera["snapshot"])
+        host, port = url.hostname or "", (url.port or 80) + shift
+        camera["snapshot"] = urlunsplit(url._replace(netloc=f"{host}:{port}"))
+        door = {"front": Text("前门", "front door"), "back": Text("后门", "back door")}[side]
+        yield Port(
+            port, False, host, Text(f"机柜 {cabinet} {door.zh}摄像机", f"camera of cabinet {cabinet}, {door.en}")
+        )
+
+
 def _loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -179,6 +201,7 @@ def _check_shift(document: Any, shift: int) -> None:
         int(str(document["control"]["listen"]).rpartition(":")[2]),
         urlsplit(document["cloud"]["server"]).port or 80,
         *(bus["port"] for bus in document["buses"].values() if bus["type"] != "serial" and _loopback(bus["host"])),
+        *(urlsplit(camera["snapshot"]).port or 80 for _, _, camera in _snapshots(document)),
     ]
     least, most = LOWEST_PORT - min(plain), HIGHEST_PORT - max(plain)
     if not least <= shift <= most:
@@ -188,6 +211,11 @@ def _check_shift(document: Any, shift: int) -> None:
                 f"PORT_SHIFT cannot be {shift}: the smallest is {least}, the largest {most}",
             )
         )
+
+
+def _relay(document: Any) -> tuple[str, int, str]:
+    relays = document.get("relays") or [{"ip": "", "port": 0, "output": ""}]
+    return relays[0]["ip"], relays[0]["port"], relays[0]["output"]
 
 
 def _host_port(text: str, shift: int) -> tuple[str, int]:

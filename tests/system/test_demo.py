@@ -45,6 +45,8 @@ async def test_every_step_of_the_tour_is_seen_true(tmp_path: Path) -> None:
             await process.wait()
     assert process.returncode == 0, output
     assert "every device is read" in output
+    assert "it shows the front door; kept as" in output
+    assert "at the hardware lane-camera was cut for 3." in output
     assert "✗" not in output
     assert "Traceback" not in output
     assert list((tmp_path / "tmp").iterdir()) == []  # it cleans up behind itself
@@ -64,7 +66,9 @@ async def test_a_step_that_is_not_seen_fails_the_tour(tmp_path: Path) -> None:
             process.terminate()
             await process.wait()
     assert process.returncode == 1, output
-    assert "✗ [front door] cannot see 1000 answered" in output
+    (failed,) = [line for line in output.splitlines() if "✗" in line]
+    assert "✗ [front door] cannot see 1000 answered to cmd=2, cabinetId=1, unlockDoorId=1; what came: 1002" in failed
+    assert not set("{}'") & set(failed), "words, not what Python writes"
     (folder,) = (tmp_path / "tmp").iterdir()  # kept, for whoever wants to know why
     assert {"agent.log", "cloud.log", "hardware.log", "site.yaml"} <= {path.name for path in folder.iterdir()}
 

@@ -18,12 +18,14 @@ def ready(folder: Path, shift: int = 0) -> DemoSite:
 def test_every_port_of_the_demo_is_shifted_and_known(tmp_path: Path) -> None:
     plain = {port.number for port in ready(tmp_path).ports}
     site = ready(tmp_path, 300)
-    assert plain == {15020, 16161, 16162, 13699, 18080, 18081}
+    assert plain == {15020, 15080, 16161, 16162, 13699, 18080, 18081}
     assert {port.number for port in site.ports} == {number + 300 for number in plain}
     document = YAML(typ="safe").load(site.file)
     assert document["cloud"]["server"] == "http://127.0.0.1:18380/monitor.do"
     assert document["control"]["listen"] == "127.0.0.1:13999"
     assert document["buses"]["io"]["port"] == 15320
+    assert "//127.0.0.1:15380/" in document["cabinets"][0]["cameras"]["front"]["snapshot"]
+    assert site.relay == ("192.168.1.31", 502, "lane-camera")
     assert site.control_url == "http://127.0.0.1:13999/remotecontrol.do"
 
 
