@@ -19,6 +19,7 @@ from gantry_agent.command import (
     AskBatteryTest,
     Command,
     Defend,
+    Outcome,
     Reboot,
     RunAirConditioner,
     SetFrequency,
@@ -49,14 +50,18 @@ from gantry_agent.orders.air import Air
 from gantry_agent.orders.battery import Batteries
 from gantry_agent.orders.cards import Cards
 from gantry_agent.orders.changes import CHANNELS, Changes, Effects, Overrides, read_overrides
+from gantry_agent.orders.listeners import Listeners
 from gantry_agent.orders.modes import Modes
 from gantry_agent.orders.openings import Openings
 from gantry_agent.orders.rectifiers import Rectifiers
 from gantry_agent.orders.relays import Relays
-from gantry_agent.orders.shell import Shell
+from gantry_agent.orders.rests import Rests
+from gantry_agent.orders.shell import Resets, Shell
+from gantry_agent.orders.strays import followed
 from gantry_agent.reporter import Reporter
 from gantry_agent.store import Bounds, Counts, Outage, Store, lock
 from gantry_agent.supervisor import Supervisor, notify
+from gantry_agent.text import Text
 from gantry_agent.ticks import Ticks
 from gantry_agent.watcher import Watcher
 
@@ -66,6 +71,7 @@ LISTEN_S, LISTEN_MORE_S = 15.0, 4.0  # a silent device is asked three times in t
 FIRST_LOOK_S = 10.0  # the first status waits this long for everything to have been read
 CONTROL_STOP_S = 8.0  # its own grace for commands under way, and for their answers to leave
 REST_S = 3.0  # for the ends of running pulses when the agent stops
+PROMISES_S = 4.0  # for reboots that were answered already; with the others less than TimeoutStopSec of the unit
 FORGET_S = 600.0
 OUTAGES_S, OUTAGES_TOLD = 7 * 86_400.0, 20  # what `doctor` tells of "why were you offline?"
 STEADY_S = 3600.0  # a clock that was stepped is believed after so long: one that jumped by years must cost no records
@@ -136,12 +142,15 @@ class Agent:
             lambda cabinet, on: self.watcher.defend(cabinet, on=on),
             supervisor.spawn,
         )
-        self.air = Air(self.actuator, site.interlocks.compressor_off_s)
-        self.watcher.heard.append(self.air.heard)
-        self.modes = Modes(site, self.actuator, store, overrides.power_mode)
-        self.relays = Relays(site, self.actuator, store, self.modes, supervisor.spawn, overrides.rebooted)
+        rests = Rests(site, store, overrides.cut)
+        self.watcher.heard.append(rests.heard)
+        self.air = Air(self.actuator, rests)
+        self.modes = Modes(site, self.actuator, store, rests, overrides.power_mode, overrides.cut)
+        self.relays = Relays(
+            site, self.actuator, store, self.modes, rests, supervisor.spawn, overrides.rebooted, overrides.promised
+        )
         spawn, granted = supervisor.spawn, self.watcher.granted
-        self.cards = Cards(site, config.profiles, self.pollers, store, self.actuator, spawn, granted)
+        self.cards = Cards(site, config.profiles, self.pollers, store, self.actuator, spawn, granted, overrides.day)
         self.watcher.first.append(self.cards.heard)
         self.batteries = Batteries(
             site, config.profiles, self.pollers, self.actuator, lambda: self.watcher.watch, store, supervisor.spawn
@@ -152,13 +161,16 @@ class Agent:
         self.orders = Orders(self._table(), self._keep_frames)
         tolerance_s = config.control.clock_tolerance_s
         self.execution = Execution(site, self.orders.carry_out, store, time.time, tolerance_s=tolerance_s)
-        self.cards.note = self.execution.note
+        self.cards.note = self.modes.note = self.execution.note
+        self.execution.present = self._present
+        self.listeners = Listeners(site, config.profiles, self.pollers, self.execution.note, self._hint)
+        self.watcher.first.append(self.listeners.heard)
         self.capturer = Capturer(site.cameras, config.media, config.storage / "media", site.timezone, supervisor.spawn)
         self.watcher.changed.append(self.capturer.note)
         auth = config.cloud.auth
         self.control = Control(config.control, site, auth, self.execution, time.time, media=self.capturer)
         self.watcher.changed.append(Openings(self.execution.note, time.monotonic).hear)
-        self.shell = Shell(site, self.orders, self.execution, time.time)
+        self.shell = Shell(site, self.orders, self.execution, time.time, Resets(store, self.changes, self.modes))
 
     def start(self, ready: asyncio.Event) -> None:
         """Give every task to the supervisor; `ready` is set when the control port listens."""
@@ -169,6 +181,8 @@ class Agent:
             keep(f"uplink {channel}", lambda c=channel: self.uplink.run(c))  # type: ignore[misc]
         if self.traps:
             keep("traps", self.traps.run)
+        for pushes in self.listeners.pushes:
+            keep(f"events on {pushes.listen}", pushes.run)
         keep("reporter", self.reporter.run)
         keep("control", lambda: self.control.run(ready))
         keep("local door", self.door.run)
@@ -177,6 +191,7 @@ class Agent:
             keep(name, stream.run)
         keep("power mode", self.modes.run)
         keep("cards", self.cards.run)
+        keep("listeners", self.listeners.run)
         keep("age", self._forget)
         keep("battery tests", self.batteries.run)
         keep("audit", self._anchor)
@@ -201,7 +216,9 @@ class Agent:
     async def stop(self) -> None:
         """Take no more commands, let those under way end while the buses live, and leave no pulse on."""
         await self._supervisor.end("control", CONTROL_STOP_S)
+        self.relays.hurry()
         await self.actuator.rest(REST_S)
+        await self.relays.rest(PROMISES_S)
 
     def _table(self) -> Mapping[type, Carry]:
         """Who carries out what."""
@@ -222,16 +239,16 @@ class Agent:
         }
         return table
 
-    def _keep_frames(self, command: Command) -> None:
-        """Keep the raw frames of the moment in which the hardware did not do a command."""
-        number = getattr(command, "cabinet", None)
-        devices = {device.key for device in self._config.site.devices.values() if device.cabinet == number}
-        if isinstance(command, SetPowerMode):
-            devices |= self.modes.devices()
-        elif isinstance(command, Reboot):
-            devices |= self.relays.devices(command.relay)
-        for device in devices:
-            self._pin(device, f"{type(command).__name__} failed")
+    async def _present(self, command: Command) -> Outcome | None:
+        """Say how an order stands that an earlier run was given; None of what is no wish."""
+        return await self.modes.present(command) if isinstance(command, SetPowerMode) else None
+
+    def _keep_frames(self, command: Command, devices: Collection[str]) -> None:
+        """Keep the raw frames of the moment in which the devices that a command asked did not do it."""
+        buses = {self._config.site.devices[device].bus: device for device in sorted(devices)}
+        for device in buses.values():  # one pin a bus
+            name = type(command).__name__
+            self._pin(device, Text(f"命令 {name} 未执行", f"{name} failed").kept())
 
     def _hint(self, bus: str) -> None:
         """Poll what is on a bus now: somebody at its address says that there is news."""
@@ -250,6 +267,10 @@ class Agent:
             async for step in self.shell.answer(question):
                 yield step
             return
+        if question.get("ask") == "reset":
+            async for step in self.shell.reset(question):
+                yield step
+            return
         if question.get("ask") != "doctor":
             async for step in self.doctor.answer(question):
                 yield step
@@ -260,7 +281,8 @@ class Agent:
         outages = (await self._store.outages(time.time() - OUTAGES_S))[-OUTAGES_TOLD:]
         counts = await self._store.counts()
         in_memory = self._store.in_memory
-        for step in self.doctor.examination(lost, counts, uplinks, servers, outages, in_memory=in_memory):
+        more = (*self.changes.told(), *(await self.capturer.report() if self._config.site.cameras else ()))
+        for step in self.doctor.examination(lost, counts, uplinks, servers, outages, in_memory=in_memory, more=more):
             yield step
 
     def _tick(self, channel: Channel) -> None:
@@ -316,6 +338,7 @@ async def run(config: Config) -> None:
 
 async def _run(config: Config, store: Store) -> None:
     overrides = read_overrides(await store.settings())
+    overrides.cut = await followed(config.site, store, overrides.cut)
     past = told.read(await store.told())
     if count := await store.interrupted_requests():  # once, before any request of this process is begun
         log.warning("%d requests were under way when the agent ended; the audit calls them interrupted", count)
@@ -389,7 +412,8 @@ async def answer_alone(config: Config, question: Step) -> AsyncIterator[Step]:
             return
         await first_look(pollers, LISTEN_S)
         await asyncio.sleep(site.slow_s + LISTEN_MORE_S)
-        for step in doctor.examination(silent(watcher.watch), *await _kept(config)):
+        kept, more = await _kept(config)
+        for step in doctor.examination(silent(watcher.watch), *kept, more=more):
             yield step
     finally:
         for task in tasks:
@@ -400,9 +424,21 @@ async def answer_alone(config: Config, question: Step) -> AsyncIterator[Step]:
 _Kept = tuple[Counts | None, Mapping[Channel, UplinkState], Mapping[Channel, str], Iterable[Outage]]
 
 
-async def _kept(config: Config) -> _Kept:
+async def _kept(config: Config) -> tuple[_Kept, Iterable[Step]]:
+    """What an agent that does not run has left behind, as far as `doctor` tells it."""
     path = config.storage / DATABASE
-    if not path.exists():
-        return None, {}, {}, ()
-    async with Store(path, readonly=True) as store:
-        return await store.counts(), {}, {}, (await store.outages(time.time() - OUTAGES_S))[-OUTAGES_TOLD:]
+    kept: _Kept = (None, {}, {}, ())
+    more: list[Step] = []
+    if path.exists():
+        async with Store(path, readonly=True) as store:
+            outages = (await store.outages(time.time() - OUTAGES_S))[-OUTAGES_TOLD:]
+            kept = (await store.counts(), {}, {}, outages)
+            overrides = read_overrides(await store.settings())
+            more += Changes(config.site, config.cloud.server, config.cloud.interval_s, overrides, store).told()
+    if config.site.cameras:
+        group = asyncio.create_task  # nothing is captured, so nothing is started
+        spawn = lambda name, work: group(work, name=name)  # noqa: E731
+        folder = config.storage / "media"
+        capturer = Capturer(config.site.cameras, config.media, folder, config.site.timezone, spawn)
+        more += await capturer.report()
+    return kept, more

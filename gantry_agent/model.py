@@ -11,6 +11,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
+from gantry_agent.text import Text
+
 Value = int | float | str
 Lane = Literal["fast", "slow"]
 Channel = Literal["computer", "cabinet"]  # the two upload methods, each with its own server and frequency (D9)
@@ -64,6 +66,7 @@ class Answered:
     at: float
     fields: Mapping[tuple[Role, str], Reading]
     points: Mapping[str, Reading] = field(default_factory=dict)  # raw, those that the site watches (`Device.watched`)
+    partial: frozenset[tuple[Role, str]] = frozenset()  # fields that rest on other blocks too, still to be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,7 @@ class Bus:
     """A shared medium, as configured. `settings` are those of its kind (README, "The site file")."""
 
     name: str
-    kind: Literal["serial", "serial-tcp", "modbus-tcp", "snmp", "uhppote", "host"]
+    kind: Literal["serial", "serial-tcp", "modbus-tcp", "snmp", "uhppote", "udp", "zte-http", "zte-serial", "host"]
     settings: Mapping[str, Value | None] = field(hash=False, repr=False)  # communities and keys among them
 
 
@@ -120,7 +123,8 @@ class Device:
 
     `key` is unique in the site (`1.meter`, `computer 2`). `roles` gives, by member, the numbers that the profile's
     first, second … instance of that member take. `skip` names members (`elec`) or fields (`elec.voltage`) that the
-    profile offers and this site does not want. `mapping` adds fields by generic points.
+    profile offers and this site does not want. `mapping` adds fields by generic points. `object` is what a ZTE site
+    unit calls it.
     """
 
     key: str
@@ -133,9 +137,12 @@ class Device:
     mapping: Mapping[tuple[Role, str], MappedPoint] = field(hash=False, default_factory=lambda: MappingProxyType({}))
     skip: frozenset[str] = frozenset()
     watched: frozenset[str] = frozenset()  # points that are wanted raw: of card readers
+    rows: frozenset[str] = frozenset()  # points of tables that are outputs, so that their rows are located
+    object: str = ""
 
 
-Feeds = Literal["", "uplink", "agent"]  # what loses its supply while an output is on: the way to the cloud, this PC
+# What loses its supply while an output is on: the way to the cloud, this PC, air conditioners.
+Feeds = Literal["", "uplink", "agent", "airConditioners"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +155,7 @@ class Output:
     pulse_s: float = 0.0
     invert: bool = False
     feeds: Feeds = ""
+    units: tuple[int, ...] = ()  # the numbers of the air conditioners that it feeds, those that the site reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +290,7 @@ class Site:
     slow_s: float = 5.0
     flap_changes: int = 3
     hold_down_s: float = 30.0
+    gather_ms: int = 100
     relays: tuple[Relay, ...] = ()
     power_modes: tuple[tuple[tuple[int, str], ...], ...] = ((), (), ())  # (cabinet, output) cut from level 1, 2, 3 on
     cameras: tuple[Camera, ...] = ()
@@ -326,7 +335,15 @@ class Due:
 
 
 class AgentError(Exception):
-    """Base of every error this program raises on purpose."""
+    """Base of every error this program raises on purpose. Said in words for people (`Text`) where people meet it."""
+
+    @property
+    def text(self) -> Text:
+        said = self.args[0] if self.args else ""
+        return said if isinstance(said, Text) else Text(str(said), str(said))
+
+    def __str__(self) -> str:
+        return self.text.en
 
 
 class NoReply(AgentError):
@@ -344,6 +361,6 @@ class BadReply(AgentError):
 class DeviceRefused(AgentError):
     """The device understood and declined; `code` is the protocol's own (Modbus exception, SNMP error-status)."""
 
-    def __init__(self, message: str, code: int) -> None:
+    def __init__(self, message: str | Text, code: int) -> None:
         super().__init__(message)
         self.code = code

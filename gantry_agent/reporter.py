@@ -41,13 +41,18 @@ class Reporter:
         self._put = put
         self._wake = wake
         self._look = look
-        self._gathering = Gathering(Holds(site.flap_changes, site.hold_down_s))
+        self._gathering = Gathering(Holds(site.flap_changes, site.hold_down_s), site.gather_ms / 1000)
         self._news = asyncio.Event()
         self._begun = asyncio.Event()
 
-    def note(self, events: Sequence[Event], heard: Collection[tuple[Role, str]] = ()) -> None:
-        """Take in what has changed, and which fields were read; cabinets that changed go up within 100 ms."""
-        found = self._gathering.absorb(self._watch(), events, heard, time.monotonic())
+    def note(
+        self,
+        events: Sequence[Event],
+        heard: Collection[tuple[Role, str]] = (),
+        partial: Collection[tuple[Role, str]] = (),
+    ) -> None:
+        """Take in what has changed, and which fields were read, some in part; what changed goes up within its time."""
+        found = self._gathering.absorb(self._watch(), events, heard, time.monotonic(), partial)
         for event in events:
             level = logging.INFO if event in found.pushed else logging.DEBUG
             log.log(level, "%s: %s.%s %s -> %s", *_shown(event))

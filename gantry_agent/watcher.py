@@ -13,6 +13,7 @@ from gantry_agent.config import Config
 from gantry_agent.core import alarms, monitor
 from gantry_agent.model import Answered, Event, Missed
 from gantry_agent.reporter import Reporter
+from gantry_agent.text import Text
 
 log = logging.getLogger(__name__)
 
@@ -43,13 +44,16 @@ class Watcher:
             why = message.why if isinstance(message, Missed) else "it refuses everything that it is asked"
             log.warning("device %s does not answer: %s", message.device, why)
             if self.pin:
-                self.pin(message.device, f"{message.device} lost")
+                self.pin(message.device, Text(f"{message.device} 无应答", f"{message.device} lost").kept())
         elif was_lost and not is_lost:
             log.info("device %s answers again", message.device)
         for threshold in alarms.changed(before.standing, self.watch.standing):
             log.info("cabinet %d %s", threshold.role.cabinet, alarms.told(threshold, self.watch.standing[threshold]))
         if self.reporter:
-            self.reporter.note(events, message.fields.keys() if isinstance(message, Answered) else ())
+            if isinstance(message, Answered):
+                self.reporter.note(events, message.fields.keys(), message.partial)
+            else:
+                self.reporter.note(events)
         for hear_of in self.changed if events else ():
             hear_of(events, self.watch)
         self._sound(before)

@@ -17,15 +17,18 @@ from hwsim.devices import INSTANCES, PRODUCTS, THREE_PHASE, Product
 from hwsim.devices.access import AccessProduct
 from hwsim.devices.image import ModbusProduct
 from hwsim.devices.oids import SnmpProduct
+from hwsim.devices.spoken import DatagramProduct, LockProduct, MeterProduct
+from hwsim.devices.zte import ZteProduct
 from hwsim.plant.state import SIDES, Side
+from hwsim.terminal import Complaint, of_system
 
-WIRES = ("serial", "serial-tcp", "modbus-tcp", "snmp", "uhppote")
+WIRES = ("serial", "serial-tcp", "modbus-tcp", "snmp", "uhppote", "udp", "zte-http", "zte-serial")
 LOCAL_PROFILE = "local-host"
 Driven = Side | Literal["siren", "beacon"]
 Drives = dict[str, Driven]
 
 
-class SiteFault(Exception):
+class SiteFault(Complaint):
     """The site file cannot be simulated."""
 
 
@@ -59,6 +62,7 @@ class DeviceSpec:
     instance: int
     parameters: Mapping[str, Any] = field(hash=False)
     inputs: Mapping[int, Wired] = field(hash=False, default_factory=dict)
+    object: str = ""  # what a ZTE site unit calls it
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +119,20 @@ def load(path: Path) -> SimSite:
     try:
         document = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SiteFault(f"cannot read the site file {path}: {error.strerror}") from error
+        why = of_system(error)
+        raise SiteFault(f"无法读取配置文件 {path}：{why.zh}", f"cannot read the site file {path}: {why.en}") from error
     except MarkedYAMLError as error:
-        raise SiteFault(f"cannot read the site file {path} as YAML: {error}") from error
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        raise SiteFault(
+            f"配置文件 {path} 第 {line} 行附近不是正确的 YAML；gantry-agent check 会指出位置",
+            f"cannot read the site file {path} as YAML, near line {line}; gantry-agent check tells the place",
+        ) from error
     if not isinstance(document, dict):
-        raise SiteFault(f"cannot use the site file {path}: it must be a mapping with buses and cabinets")
+        raise SiteFault(
+            f"配置文件 {path} 应由“键: 值”组成，含 buses 和 cabinets",
+            f"cannot use the site file {path}: it must be a mapping with buses and cabinets",
+        )
     return build(document)
 
 
@@ -141,25 +154,31 @@ def _traps_to(document: Mapping[str, Any]) -> tuple[str, int] | None:
         return None
     listen = str(_mapping(document, "traps").get("listen", "0.0.0.0:162"))
     if not listen.rpartition(":")[2].isdecimal():
-        raise SiteFault(f"cannot use traps.listen {listen}: address:port is needed")
+        raise SiteFault(
+            f"traps.listen {listen} 应为 地址:端口", f"cannot use traps.listen {listen}: address:port is needed"
+        )
     return "127.0.0.1", int(listen.rpartition(":")[2])
 
 
 def _mapping(parent: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     value = parent.get(key) or {}
     if not isinstance(value, Mapping):
-        raise SiteFault(f"cannot use {key}: it must be a mapping")
+        raise SiteFault(f"{key} 应由“键: 值”组成", f"cannot use {key}: it must be a mapping")
     return value
 
 
 def _wire(name: str, bus: Mapping[str, Any]) -> Wire:
     kind = str(bus.get("type"))
     if kind not in WIRES:
-        raise SiteFault(f"cannot simulate bus {name} of type {kind}; valid: {', '.join(WIRES)}")
+        valid = ", ".join(WIRES)
+        raise SiteFault(
+            f"不能仿真总线 {name}，类型 {kind}；可用：{valid}",
+            f"cannot simulate bus {name} of type {kind}; valid: {valid}",
+        )
     needed = ("port",) if kind == "serial" else ("host",)
     for key in needed:
         if key not in bus:
-            raise SiteFault(f"cannot simulate bus {name}: it has no {key}")
+            raise SiteFault(f"不能仿真总线 {name}：缺少 {key}", f"cannot simulate bus {name}: it has no {key}")
     return Wire(name, kind, bus)
 
 
@@ -183,6 +202,7 @@ def _devices(cabinet: Mapping[str, Any], wires: Mapping[str, Wire]) -> Iterator[
             instance,
             device.get("parameters") or {},
             _inputs(key, device.get("map") or {}),
+            str(device.get("object", "")),
         )
 
 
@@ -208,17 +228,35 @@ def _computers(document: Mapping[str, Any], wires: Mapping[str, Wire]) -> Iterat
 
 def _check(key: str, profile: str, bus: str, wires: Mapping[str, Wire]) -> None:
     if profile not in PRODUCTS:
-        raise SiteFault(f"cannot simulate {key}: profile {profile} is unknown; valid: {', '.join(sorted(PRODUCTS))}")
+        valid = ", ".join(sorted(PRODUCTS))
+        raise SiteFault(
+            f"不能仿真 {key}：没有型号 {profile} 的仿真；可用：{valid}",
+            f"cannot simulate {key}: profile {profile} is unknown; valid: {valid}",
+        )
     if bus not in wires:
-        raise SiteFault(f"cannot simulate {key}: its bus {bus} is not among the buses {', '.join(sorted(wires))}")
+        valid = ", ".join(sorted(wires))
+        raise SiteFault(
+            f"不能仿真 {key}：没有总线 {bus}；可用：{valid}",
+            f"cannot simulate {key}: its bus {bus} is not among the buses {valid}",
+        )
     if wires[bus].kind not in _carries(PRODUCTS[profile]):
-        raise SiteFault(f"cannot simulate {key}: profile {profile} does not speak on bus {bus} ({wires[bus].kind})")
+        kind = wires[bus].kind
+        raise SiteFault(
+            f"不能仿真 {key}：型号 {profile} 不能接在总线 {bus}（{kind}）上",
+            f"cannot simulate {key}: profile {profile} does not speak on bus {bus} ({kind})",
+        )
 
 
 def _carries(product: Product) -> tuple[str, ...]:
     """The kinds of wire that a product is reached by."""
     if isinstance(product, AccessProduct):
         return ("uhppote",)
+    if isinstance(product, DatagramProduct):
+        return ("udp",)
+    if isinstance(product, ZteProduct):
+        return ("zte-http",)
+    if isinstance(product, LockProduct | MeterProduct):
+        return ("serial", "serial-tcp", "zte-serial")
     if isinstance(product, ModbusProduct):
         return ("serial", "serial-tcp", "modbus-tcp")
     return ("snmp",) if isinstance(product, SnmpProduct) else ("serial", "serial-tcp")
@@ -228,13 +266,18 @@ def _inputs(key: str, wiring: Mapping[str, Any]) -> dict[int, Wired]:
     inputs = {}
     for name, target in wiring.items():
         detailed = target if isinstance(target, Mapping) else {"point": target}
-        match = re.fullmatch(r"di(\d+)|door([1-4])_open", str(detailed.get("point")))
+        match = re.fullmatch(r"di(\d+)|door([1-4])_open|(?:open|closed)(?:\[(\d+)\])?", str(detailed.get("point")))
         field_name = re.fullmatch(r"(\w+)(?:\[(\d+)\])?\.(\w+)", name)
         if field_name is None:
-            raise SiteFault(f"cannot wire {key}: {name} is not of the form member.field or member[n].field")
+            raise SiteFault(
+                f"{key} 的 map 有误：{name} 应为 member.field 或 member[n].field 的形式",
+                f"cannot wire {key}: {name} is not of the form member.field or member[n].field",
+            )
         if match:  # a generic point that is no input (an output read back) has nothing wired to it
             signal = f"{field_name[1]}.{field_name[3]}"
-            inputs[int(match[1] or match[2])] = Wired(signal, int(field_name[2] or 1), bool(detailed.get("invert")))
+            inputs[int(match[1] or match[2] or match[3] or 0)] = Wired(
+                signal, int(field_name[2] or 1), bool(detailed.get("invert"))
+            )
     return inputs
 
 
@@ -267,7 +310,8 @@ def _cabinet(cabinet: Mapping[str, Any], specs: list[DeviceSpec], document: Mapp
 def _supplies(cabinet: Mapping[str, Any], document: Mapping[str, Any], units: int) -> dict[str, tuple[int, ...]]:
     """The outputs that relays and power modes name, `router` or `2.router`, and the air conditioners each cuts off.
 
-    Mode 1 is that of the air conditioners (§3.2.2): one output cuts all of a cabinet, of several each cuts its own.
+    `feeds` says which, of any output. Without it mode 1 is that of the air conditioners (§3.2.2): one output cuts all
+    of a cabinet, of several each cuts its own.
     """
     modes: Mapping[Any, Any] = _mapping(document, "power_modes")
     named = [str(relay["output"]) for relay in document.get("relays") or () if relay.get("output")]
@@ -276,10 +320,20 @@ def _supplies(cabinet: Mapping[str, Any], document: Mapping[str, Any], units: in
     first = {str(name).rpartition(".")[2] for name in modes.get(1) or ()}
     cooling = [name for name in mine if name in first]
     all_units = tuple(range(units))
-    return {
+    guessed = {
         name: () if name not in cooling else all_units if len(cooling) == 1 else all_units[cooling.index(name) :][:1]
         for name in mine
     }
+    return guessed | {
+        name: all_units if fed == "airConditioners" else _numbered(fed["airConditioners"], units)
+        for name, output in _mapping(cabinet, "outputs").items()
+        if (fed := output.get("feeds")) == "airConditioners" or isinstance(fed, Mapping)
+    }
+
+
+def _numbered(given: int | list[int], units: int) -> tuple[int, ...]:
+    """Air conditioners by their numbers, which count from 1 here: `ids` of the site file are not looked at."""
+    return tuple(k - 1 for k in (given if isinstance(given, list) else [given]) if k <= units)
 
 
 def _count(specs: list[DeviceSpec], member: str) -> int:
@@ -290,8 +344,12 @@ def _count(specs: list[DeviceSpec], member: str) -> int:
 
 
 def _output(cabinet: int, name: str, output: Mapping[str, Any], drives: Drives, supply: str) -> OutputSpec:
-    match = re.fullmatch(r"(?:do|relay|door|outlet)(\d+)|unlocked", str(output.get("point")))
+    point = re.sub(r"pde(\d)_cut(\d)", r"lvd\1\2_cut", str(output.get("point")))  # latch 12: branch 2 of PDE 1
+    match = re.fullmatch(r"(?:do|relay|door|outlet|lvd)(\d+)(?:_cut)?|(?:unlocked|opened|open)(?:\[(\d+)\])?", point)
     if match is None:
-        raise SiteFault(f"cannot wire output {name} of cabinet {cabinet}: point must be do0, do1, …")
+        raise SiteFault(
+            f"机柜 {cabinet} 的输出 {name} 有误：point 应为 do0、do1 ……",
+            f"cannot wire output {name} of cabinet {cabinet}: point must be do0, do1, …",
+        )
     device, invert = f"{cabinet}.{output.get('device')}", bool(output.get("invert"))
-    return OutputSpec(device, int(match[1] or 0), invert, drives.get(name), supply)
+    return OutputSpec(device, int(match[1] or match[2] or 0), invert, drives.get(name), supply)

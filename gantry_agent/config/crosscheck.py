@@ -12,7 +12,14 @@ from gantry_agent.config.complaints import Complaints
 from gantry_agent.faults import Path_
 from gantry_agent.field import codec, plan_serial
 from gantry_agent.field.framing import dlt645
-from gantry_agent.field.product import Address, InRegister, Profile
+from gantry_agent.field.product import (
+    Profile,
+)
+from gantry_agent.field.product_places import (
+    Address,
+    InRegister,
+    SetsRegister,
+)
 from gantry_agent.model import Device, Role
 from gantry_agent.text import Text
 
@@ -47,24 +54,35 @@ def problems(whole: Whole) -> Iterator[Problem]:
 # --- between devices
 
 
+NAMELESS = frozenset({"megatec", "huazi"})  # protocols whose answers do not tell whose they are
+
+
 def _same_address(whole: Whole) -> Iterator[Problem]:
-    taken: dict[tuple[str, int], str] = {}
+    taken: dict[tuple[str, int, str], str] = {}
     nameless: dict[str, str] = {}
     for key, profile in whole.profiles.items():
         device, path = whole.devices[key], whole.where[key]
         if profile.protocol == "host":
             continue
-        unit = 0 if profile.protocol == "snmp" else device.unit  # an SNMP agent has no units
-        if profile.protocol == "megatec" and (other := nameless.setdefault(device.bus, key)) != key:
+        unit, part = (0, _part(profile, device)) if profile.protocol == "snmp" else (device.unit, "")
+        if profile.protocol in NAMELESS and (other := nameless.setdefault(device.bus, key)) != key:
             said = Text(
-                f"megatec 设备没有地址，同一总线只能接一台：{device.bus} 已有 {other}",
-                f"cannot put a second megatec device on {device.bus}: they have no addresses, {other} is there",
+                f"{profile.protocol} 设备的应答不含地址，同一总线只能接一台：{device.bus} 已有 {other}",
+                f"cannot put a second {profile.protocol} device on {device.bus}: their answers name no address,"
+                f" {other} is there",
             )
             yield (*path, "bus"), said, False
-        if (other := taken.setdefault((device.bus, unit), key)) != key:
+        if (other := taken.setdefault((device.bus, unit, part), key)) != key:
             where = f"{device.bus} unit {unit}" if unit else device.bus
             said = Text(f"地址重复：{where} 已是 {other}", f"duplicate address: {where} is {other} already")
             yield (*path, "unit") if unit and unit != 1 else (*path, "bus"), said, False
+
+
+def _part(profile: Profile, device: Device) -> str:
+    """What of an SNMP agent a device is: it has no units, and may speak for several devices behind one card."""
+    if "computerStatus" in profile.members:
+        return ""
+    return f"{profile.name} {sorted(device.parameters.items())}"
 
 
 def _meter_numbers(whole: Whole) -> Iterator[Problem]:
@@ -206,12 +224,13 @@ def _registers(whole: Whole, key: str) -> Iterator[Problem]:
 
 def _places(profile: Profile) -> Iterator[tuple[str, InRegister, str]]:
     for name, point in profile.points.items():
-        for place in (point.place, point.write):
+        written = point.write.place if isinstance(point.write, SetsRegister) else point.write
+        for place in (point.place, written):
             if isinstance(place, InRegister):
                 yield name, place, point.encoding.kind
-        for place in (point.pulse.on, point.pulse.off) if point.pulse else ():
-            if place is not None:
-                yield name, place, "u16"
+        for begin in (point.pulse.on, point.pulse.off) if point.pulse else ():
+            if isinstance(begin, InRegister):
+                yield name, begin, "u16"
     for order in profile.writes:
         for step in order.steps:
             if isinstance(step.place, InRegister):

@@ -6,7 +6,7 @@ Only the shape is here; what must agree between two places of the file is `site`
 
 import ipaddress
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
@@ -72,7 +72,9 @@ StreamUrl = Annotated[
 ]
 User = Annotated[str, StringConstraints(pattern=r"^[^:\x00-\x1f\x7f]{1,128}$")]  # RFC 7617: a colon ends it
 Secret = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,128}$")]  # it travels in a header
+GATHER_MS = 100  # D18
 DEFAULT_AUTH = "123456"  # of the platform's simulators and manuals: whoever knows the interface knows it
+ObjectNumber = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]  # it travels in a URL
 FilePath = Annotated[str, StringConstraints(pattern=r"^[^\x00]+$")]
 RootedPath = Annotated[
     str, StringConstraints(pattern=r"^/[^\x00]*$")
@@ -180,9 +182,37 @@ class UhppoteBus(Part):
     type: Literal["uhppote"]
     host: Host
     port: Port = 60000
+    listen: Address | None = None  # where the controllers' events are taken, usually port 60001
+    set_listener: bool = False  # have the controllers send them there
 
 
-AnyBus = Annotated[SerialBus | SerialTcpBus | ModbusTcpBus | SnmpBus | UhppoteBus, Field(discriminator="type")]
+class UdpBus(Part):
+    type: Literal["udp"]
+    host: Host
+    port: Port
+
+
+class _ZteBus(Part):
+    host: Host
+    port: Port = 80
+    user: User | None = None
+    password: Secret | None = None
+    password_file: FilePath | None = None
+    gap_ms: Annotated[int, Field(ge=0, le=60_000)] = 1000  # the unit is left alone for so long after each answer
+
+
+class ZteHttpBus(_ZteBus):
+    type: Literal["zte-http"]
+
+
+class ZteSerialBus(_ZteBus):
+    type: Literal["zte-serial"]
+
+
+AnyBus = Annotated[
+    SerialBus | SerialTcpBus | ModbusTcpBus | SnmpBus | UhppoteBus | UdpBus | ZteHttpBus | ZteSerialBus,
+    Field(discriminator="type"),
+]
 
 
 class _Computer(Part):
@@ -232,10 +262,39 @@ class Device(Part):
     profile: str
     bus: Name
     unit: Annotated[int, Field(ge=1, le=247)] = 1
+    object: ObjectNumber | None = None
     ids: dict[str, list[Number]] = {}
     parameters: dict[str, Scalar] = {}
     skip: list[str] = []
     map: dict[str, Mapped] = {}
+
+
+class Feeds(Part):
+    """What an output cuts off: a word, and the numbers of air conditioners where they are given, else every one."""
+
+    what: Literal["uplink", "agent", "airConditioners"]
+    numbers: list[Number] | None = None
+
+
+def _fed(value: object) -> object:
+    if isinstance(value, str) and value in get_args(Feeds.model_fields["what"].annotation):
+        return {"what": value}
+    numbers = value.get("airConditioners") if isinstance(value, dict) and len(value) == 1 else None
+    given = numbers if isinstance(numbers, list) else [numbers]
+    if given and all(isinstance(one, int) and not isinstance(one, bool) and 1 <= one <= 999 for one in given):
+        return {"what": "airConditioners", "numbers": given}
+    raise PydanticCustomError("feeds_form", "must be a word, or {{airConditioners: [1]}}")
+
+
+# A map like that of `ids`, for `airConditioners[1]` cannot stand in YAML's { … } without quotes.
+Fed = Annotated[
+    Feeds,
+    BeforeValidator(
+        _fed,
+        json_schema_input_type=Literal["uplink", "agent", "airConditioners"]
+        | dict[Literal["airConditioners"], list[Number] | Number],
+    ),
+]
 
 
 class Output(Part):
@@ -243,7 +302,7 @@ class Output(Part):
     point: str
     pulse_s: ShortSeconds | None = None
     invert: bool = False
-    feeds: Literal["uplink", "agent"] | None = None
+    feeds: Fed | None = None
 
 
 class DoorReader(Part):
@@ -327,6 +386,7 @@ class Media(Part):
 class Events(Part):
     flap_changes: Annotated[int, Field(ge=1, le=20)] = 3  # pushed within hold_down_s; what changes more often is held
     hold_down_s: Annotated[float, Field(ge=1, le=3600)] = 30.0
+    gather_ms: Annotated[int, Field(ge=GATHER_MS, le=5000)] = GATHER_MS  # the most: a dozen units at 9600 baud take 3 s
 
 
 class Traps(Part):

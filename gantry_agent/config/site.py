@@ -13,12 +13,13 @@ from pathlib import Path
 
 from gantry_agent import media
 from gantry_agent.cloud.control import ControlSettings, Tls, load_tls
-from gantry_agent.config import advice, alarms, crosscheck, renamed, roles, schema
+from gantry_agent.config import advice, alarms, cards, crosscheck, objects, relays, renamed, roles, schema
 from gantry_agent.config.buses import LOCAL_BUS, read_buses
 from gantry_agent.config.cameras import media_settings, read_cameras
 from gantry_agent.config.cards import Gates
 from gantry_agent.config.certificates import upload_tls
 from gantry_agent.config.complaints import Complaints
+from gantry_agent.config.feeds import fed
 from gantry_agent.config.relays import Supplies
 from gantry_agent.config.shape import read_shape
 from gantry_agent.faults import ConfigFault, Document, Fault, Path_, read_document, suggest
@@ -50,9 +51,14 @@ SPEAKS: Mapping[str, frozenset[str]] = {  # by protocol, the kinds of bus that c
     "host": frozenset({"host"}),
     "megatec": frozenset({"serial", "serial-tcp"}),
     "ydt1363": frozenset({"serial", "serial-tcp"}),
-    "dlt645": frozenset({"serial", "serial-tcp"}),
-    "shengjiu": frozenset({"serial", "serial-tcp"}),
+    # Through a site unit only what says in its answers whose they are, and to what: how the unit treats one that comes
+    # late is not known, and a Modbus RTU answer does not tell which registers it has.
+    "dlt645": frozenset({"serial", "serial-tcp", "zte-serial"}),
+    "shengjiu": frozenset({"serial", "serial-tcp", "zte-serial"}),
     "uhppote": frozenset({"uhppote"}),
+    "zpta": frozenset({"serial", "serial-tcp"}),
+    "huazi": frozenset({"udp"}),
+    "zte": frozenset({"zte-http"}),
 }
 
 
@@ -93,6 +99,8 @@ def read_config(path: Path, folders: Sequence[Path] = (SITE_PROFILES, SHIPPED_PR
     doubts = [
         *reader.renamed,
         *advice.doubts(reader.whole(config.site.devices, config.profiles, config.filled), folders),
+        *relays.doubts(reader.shape, config.site, config.profiles),
+        *cards.doubts(reader.shape, config.site),
     ]
     warnings = [document.fault(path, text, at_key=key) for path, text, key in doubts]
     return replace(config, warnings=tuple(sorted(warnings, key=lambda one: (one.line, one.column))))
@@ -115,13 +123,18 @@ class _Reader:
         devices: dict[str, Device] = {}
         computers = self._computers(buses, devices)
         cabinets = self._cabinets(buses, devices)
+        devices = objects.counted(devices, buses)
+        buses = objects.behind(devices, buses)
         if any(device.bus == LOCAL_BUS for device in devices.values()):
             buses[LOCAL_BUS] = Bus(LOCAL_BUS, "host", {})
         used = {key: known for key, device in devices.items() if (known := self._profiles[device.profile])}
+        _find_rows(devices, cabinets, used)
         filled = {key: roles.filled(devices[key], used[key]) for key in used}
-        for path, text, at_key in crosscheck.problems(self.whole(devices, used, filled)):
+        whole = self.whole(devices, used, filled)
+        for path, text, at_key in (*crosscheck.problems(whole), *objects.problems(whole, SPEAKS)):
             self.complaints.add(path, text.zh, text.en, at_key=at_key)
         cabinets = tuple(self._alarms(i, cabinet, filled) for i, cabinet in enumerate(cabinets))
+        cabinets = fed(shape, cabinets, devices, used, self.complaints)
         supplies = Supplies(shape, cabinets, used, self.complaints)
         gates = Gates(shape, cabinets, devices, used, self._where, self.complaints)
         polling = shape.polling
@@ -137,6 +150,7 @@ class _Reader:
             slow_s=polling.slow_s,
             flap_changes=shape.events.flap_changes,
             hold_down_s=shape.events.hold_down_s,
+            gather_ms=shape.events.gather_ms,
             relays=supplies.relays(),
             power_modes=supplies.modes(),
             cameras=read_cameras(shape, filled, self.complaints),
@@ -283,7 +297,7 @@ class _Reader:
         computers: list[Computer] = []
         for i, given in enumerate(self.shape.computers):
             path: Path_ = ("computers", i)
-            self._once(path, "id", given.id, (c.number for c in computers))
+            self.complaints.once(path, "id", given.id, [c.number for c in computers])
             name = "local-host" if isinstance(given, schema.LocalComputer) else given.profile
             bus = LOCAL_BUS if isinstance(given, schema.LocalComputer) else given.bus
             profile = self._profile(name, (*path, "profile"))
@@ -329,7 +343,7 @@ class _Reader:
         cabinets: list[Cabinet] = []
         for i, given in enumerate(self.shape.cabinets):
             path: Path_ = ("cabinets", i)
-            self._once(path, "id", given.id, (c.number for c in cabinets))
+            self.complaints.once(path, "id", given.id, [c.number for c in cabinets])
             numbers = roles.Numbers()
             for name, device in given.devices.items():
                 built = self._device(given.id, name, device, (*path, "devices", name), buses, numbers)
@@ -355,7 +369,7 @@ class _Reader:
         thresholds: list[Threshold] = []
         for k, given in enumerate(self.shape.cabinets[i].alarms):
             path: Path_ = ("cabinets", i, "alarms", k)
-            if not given.point:  # stands for one whose shape was wrong
+            if not given.point or not cabinet.devices:  # its shape was wrong, or that of everything it could be about
                 continue
             found, problems = alarms.read_alarm(given, cabinet.number, every)
             for key, text in problems:
@@ -365,10 +379,6 @@ class _Reader:
                 continue
             thresholds += found
         return replace(cabinet, alarms=tuple(thresholds))
-
-    def _once(self, path: Path_, key: str, value: int, others: Iterable[int]) -> None:
-        if value in set(others):
-            self.complaints.add((*path, key), f"编号 {value} 重复", f"id {value} is given twice")
 
     def _device(
         self,
@@ -401,6 +411,7 @@ class _Reader:
             parameters=parameters,
             mapping=mapping,
             skip=frozenset(given.skip),
+            object=given.object or "",
         )
 
     def _parameters(self, given: schema.Device, profile: Profile, path: Path_) -> dict[str, Value]:
@@ -435,7 +446,7 @@ class _Reader:
             self.complaints.add(
                 (*path, "device"), f"没有设备 {given.device}{tail.zh}", f"there is no device {given.device}{tail.en}"
             )
-        elif (profile := self._profiles.get(device.profile)) and given.point not in profile.writable:
+        elif (profile := self._profiles.get(device.profile)) and profile.switched(given.point) is None:
             tail = suggest(given.point, profile.writable)
             self.complaints.add(
                 (*path, "point"),
@@ -443,13 +454,28 @@ class _Reader:
                 f"{profile.name} has no output {given.point}{tail.en}",
             )
         return Output(
-            name, f"{cabinet.id}.{given.device}", given.point, given.pulse_s or 0.0, given.invert, given.feeds or ""
+            name,
+            f"{cabinet.id}.{given.device}",
+            given.point,
+            given.pulse_s or 0.0,
+            given.invert,
+            given.feeds.what if given.feeds else "",
         )
 
     def _output_named(self, name: str | None, outputs: Mapping[str, Output], path: Path_) -> None:
         if name is not None and name not in outputs and not self.complaints.written(name, *path[:2], "outputs"):
             tail = suggest(name, outputs)
             self.complaints.add(path, f"没有输出 {name}{tail.zh}", f"there is no output {name}{tail.en}")
+
+
+def _find_rows(devices: dict[str, Device], cabinets: Iterable[Cabinet], profiles: Mapping[str, Profile]) -> None:
+    """Have the rows of tables located in which outputs stand."""
+    for output in (output for cabinet in cabinets for output in cabinet.outputs.values()):
+        profile = profiles.get(output.device)
+        found = profile.switched(output.point) if profile else None
+        if found is not None and found.table is not None:
+            device = devices[output.device]
+            devices[device.key] = replace(device, rows=device.rows | {found.name})
 
 
 def _is_address(text: str) -> bool:
