@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check bench soak devices mutants lock clean help
+.PHONY: demo test check bench soak try-reboot devices mutants lock clean help
 
 help:
 	@echo "make demo    the whole gantry in software: devices, cloud and agent, with a tour   (PORT_SHIFT=n moves its ports)"
 	@echo "make test    all tests        make check   ruff, mypy --strict, import contracts"
 	@echo "make bench   figures          make lock    pin the dependencies anew"
 	@echo "make devices the table of products in the READMEs        make mutants    are wrong numbers in profiles caught?"
+	@echo "make try-reboot   cmd 1 with host: true in a Debian container: systemd, logind, polkit (root, debootstrap, a mirror)"
 	@echo "make soak    does a day of polling grow anything, a million hostile frames and requests, 10 000 episodes (hours)"
 
 # A .venv with exactly the locked packages, checked by hash. Made again when a lock file changes.
@@ -44,6 +45,10 @@ bench: $(READY)
 soak: $(READY)
 	@$(BIN)/python tests/tools.py
 	$(BIN)/python tests/soak.py $(PARTS)
+
+# `host: true` for real. ARGS="--suite trixie" or "--mirror URL"; some minutes, as root, with a Debian mirror at hand.
+try-reboot: $(READY)
+	$(BIN)/python tests/container.py $(ARGS)
 
 # The tables of products in both READMEs, from the profiles and the evidence in the tests.
 devices: $(READY)

@@ -1,9 +1,10 @@
-"""`make bench`: every figure this project promises, as ratios of one run, with its target beside it. Under 4 minutes.
+"""`make bench`: every figure this project promises, as ratios of one run, with its target beside it. Some 6 minutes.
 
 The line parts run on ptys with the byte timing of 9600 baud, 8 units of 20 registers, polled by the real poller as fast
 as the line goes; the far ends are processes of their own and write down when each request came. What a library costs
-beside ours is in `bench_bus`, events are `bench_events`, the outbox `bench_outbox`. A part that breaks or takes longer
-than two minutes is told so, and the others go on. A machine that is busy with other things shows here: run it alone.
+beside ours is in `bench_bus`, events are `bench_events` and `bench_mains`, the outbox `bench_outbox`. A part that
+breaks or takes longer than two minutes is told so, and the others go on. A machine that is busy with other things shows
+here: run it alone.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ from typing import Any, NamedTuple
 
 import bench_bus
 import bench_events
+import bench_mains
 import bench_outbox
 import psutil
 from engine_rig import CHARACTER_S, SILENCE_S, Asked, device, far, profile
@@ -382,6 +384,7 @@ PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "snmp-v3": named(bench_bus.snmp_v3, {"ratio": 1.0}),
     "agent": agent,
     "events": lambda: map(Figure._make, bench_events.figures()),
+    "mains": lambda: map(Figure._make, bench_mains.figures()),
     "outbox": named(bench_outbox.main, {}),
 }
 PART_S = 120

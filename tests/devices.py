@@ -41,6 +41,7 @@ WORDS = {
 PROGRAMS = {  # tests in which a program of somebody else stands for the device, or reads the same one beside the agent
     "local-host": ("test_bus_host",),  # psutil, asked directly
     "megatec-q1": ("test_spoken_devices",),  # NUT's nutdrv_qx
+    "voltronic-qs": ("test_spoken_devices",),  # the same
     "uhppote-controller": ("test_cards",),  # the client of uhppoted
 }
 ORDERS = {  # what an order is called in the interface

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit, urlunsplit
 from ruamel.yaml import YAML
 from support import free_ports
 
-UDP = {"snmp": 161, "uhppote": 60000}  # kinds of bus, and the port where the file gives none
-TCP = {"modbus-tcp": 502, "serial-tcp": 4001}
+UDP = {"snmp": 161, "uhppote": 60000, "udp": 0}  # kinds of bus, and the port where the file gives none
+TCP = {"modbus-tcp": 502, "serial-tcp": 4001, "zte-http": 80, "zte-serial": 80}
 URL_PORTS = {"http": 80, "https": 443, "rtsp": 554}
 
 
@@ -49,6 +49,8 @@ class Loopback:
             udp = bus["type"] in UDP
             bus["port"] = self.port(bus["host"], bus.get("port", (UDP if udp else TCP)[bus["type"]]), udp=udp)
             bus["host"] = "127.0.0.1"
+            if "listen" in bus:
+                bus["listen"] = self.address(bus["listen"], udp=True)
 
 
 @dataclass(frozen=True)

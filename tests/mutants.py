@@ -112,7 +112,7 @@ def _flips(value: Any, key: str) -> Iterator[Any]:
             yield value[: found.start()] + str(number + 1).zfill(len(found[0])) + value[found.end() :]
 
 
-PLACES = frozenset({"read", "write", "block", "on", "off", "host", "ask", "rows", "0", "1"})
+PLACES = frozenset({"read", "write", "to", "block", "on", "off", "host", "ask", "rows", "0", "1"})
 
 
 def flipped(root: Any, mutant: Mutant) -> Any:

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from gantry_agent.field import codec, derive, plan, profile
-from gantry_agent.field.framing import speech
+from gantry_agent.field.framing import huazi, speech, zte
 from gantry_agent.field.product import Profile
-from gantry_agent.field.request import AskMeter
+from gantry_agent.field.request import AskInputs, AskMeter, AskSurge, ReadAlarms, ReadObject
 from gantry_agent.model import Device, DeviceRefused, MappedPoint, Quality, Role
 
 ROOT = Path(__file__).parent.parent
@@ -74,18 +74,27 @@ class Talk:
         self.asked: list[str] = []
 
     def answer(self, request: plan.Request) -> plan.Reply:
-        if isinstance(request, AskMeter):  # bytes, not characters: both in hexadecimal
-            asked = speech.frame(request).hex(" ").upper()
-            self.asked.append(asked)
-            answer = speech.find(request, bytes.fromhex(self.said[asked]))
-            assert answer is not None, f"no answer to {asked}"
+        if isinstance(request, AskMeter | AskInputs):  # bytes, not characters: both in hexadecimal
+            answer = speech.find(request, self._answered(speech.frame(request)))
+            assert answer is not None, f"no answer to {self.asked[-1]}"
             return speech.decode(request, answer.pdu)
+        if isinstance(request, AskSurge):
+            datagram = self._answered(huazi.frame(request))
+            assert huazi.is_answer(request, datagram), f"no answer to {self.asked[-1]}"
+            return datagram
+        if isinstance(request, ReadObject | ReadAlarms):  # the path, and the body of the answer
+            self.asked.append(zte.target(request))
+            return zte.decode(request, self.said[self.asked[-1]].encode())
         assert isinstance(request, plan.AskText | plan.AskYdt)
         question = speech.frame(request).removesuffix(b"\r").decode("ascii")
         self.asked.append(question)
         found = speech.find(request, self.said[question].encode("ascii") + b"\r")
         assert found is not None, f"no answer to {question}"
         return speech.decode(request, found.pdu)
+
+    def _answered(self, question: bytes) -> bytes:
+        self.asked.append(question.hex(" ").upper())
+        return bytes.fromhex(self.said[self.asked[-1]])
 
 
 class Recording:

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -25,6 +25,7 @@ from gantry_agent.field.bus import open_link
 from gantry_agent.field.product import Profile
 from gantry_agent.model import BadReply, Bus, Device, NoReply
 from tests import profile_rig as rig
+from tests.support import free_ports
 
 WITHIN_S = 60.0
 NONE: Mapping[str, str] = MappingProxyType({})
@@ -33,15 +34,22 @@ NONE: Mapping[str, str] = MappingProxyType({})
 @contextlib.contextmanager
 def snmpsim(folder: Path, recordings: Iterable[str], own: Mapping[str, str] = NONE) -> Iterator[int]:
     """Serve these recordings, and `own` texts of the same form, for as long as the block lasts; gives the UDP port."""
+    with snmpsim_on(folder, recordings, own, 1) as (port,):
+        yield port
+
+
+@contextlib.contextmanager
+def snmpsim_on(
+    folder: Path, recordings: Iterable[str], own: Mapping[str, str] = NONE, count: int = 1
+) -> Iterator[Sequence[int]]:
+    """The same at so many UDP ports: two buses of one site file cannot be at one address."""
     names = list(recordings)
     (folder / "data").mkdir()
     for name in names:
         shutil.copy(rig.recording(name), folder / "data")
     for name, text in own.items():
         (folder / "data" / f"{name}.snmprec").write_text(text, encoding="utf-8")
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    ports = free_ports(count, socket.SOCK_DGRAM)
     responder = Path(sys.executable).parent / "snmpsim-command-responder"
     with (folder / "log").open("wb") as log:
         child = subprocess.Popen(
@@ -49,7 +57,7 @@ def snmpsim(folder: Path, recordings: Iterable[str], own: Mapping[str, str] = NO
                 responder,
                 f"--data-dir={folder / 'data'}",
                 f"--cache-dir={folder / 'cache'}",
-                f"--agent-udpv4-endpoint=127.0.0.1:{port}",
+                *(f"--agent-udpv4-endpoint=127.0.0.1:{port}" for port in ports),
                 f"--process-user={getpass.getuser()}",
                 f"--process-group={grp.getgrgid(os.getgid()).gr_name}",
                 "--log-level=error",
@@ -58,8 +66,8 @@ def snmpsim(folder: Path, recordings: Iterable[str], own: Mapping[str, str] = NO
             stderr=subprocess.STDOUT,
         )
     try:
-        asyncio.run(_answers(port, [*names, *own][0], child, folder / "log"))
-        yield port
+        asyncio.run(_answers(ports[-1], [*names, *own][0], child, folder / "log"))
+        yield ports
     finally:
         child.terminate()
         child.wait(10)

@@ -159,7 +159,7 @@ async def traps(scale: float) -> Figures:
         "3011060a2b06010603010104010006032b0601"
     )
     receiver = Traps("127.0.0.1:0", [Bus("a", "snmp", {"host": "127.0.0.1"})], hint)
-    await receiver._look_up()
+    await receiver._senders.look_up()
 
     async def work(n: int) -> None:
         assert receiver.absorb(trap, "127.0.0.1") is None

@@ -117,6 +117,12 @@ def python(*arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-m", *arguments)
 
 
+def english_sentences(said: str) -> list[str]:
+    """Find what a reader of Chinese was told in English: three words in a row. Names, keys and examples are none."""
+    lines = [line for line in said.splitlines() if not re.match(r"\s*gantry-agent command |\S+ +#", line)]
+    return re.findall(r"(?<![\w./{-])[A-Za-z]?[a-z]+(?: [a-z]{2,}){2,}(?![\w./=_-])", "\n".join(lines))
+
+
 def eventually(check: Callable[[], Any], within_s: float = 15.0, what: str = "") -> Any:
     """Return the first true answer of `check`."""
     deadline = time.monotonic() + within_s

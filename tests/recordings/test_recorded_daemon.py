@@ -67,7 +67,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Told]:
     }
     communities = [f"case{n}" if "said" in case.given else case.given["recording"] for n, case in enumerate(cases)]
     with recording_rig.snmpsim_on(folder, sorted(plain), own, len(cases)) as ports:
-        return daemon_rig.all_told(cases, agents(ports, communities), folder)
+        return daemon_rig.all_told([[case] for case in cases], agents(ports, communities), folder)
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES])

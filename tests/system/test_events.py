@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import bench_events
+import bench_mains
 import pytest
 from gantry import Gantry, gantry
 from support import eventually
@@ -223,3 +224,12 @@ def test_a_mains_failure_with_all_that_hangs_on_it_is_one_record(quick: bench_ev
         shown = [told["elec"][0]["status"], *(one["status"] for one in told["rectifier"])]
         assert shown == ["1" if mains else "0"] * 3
         assert all(bool(one["warningMsg"]) is not mains for one in told["rectifier"])
+
+
+def test_on_a_slow_line_a_site_that_gives_the_power_its_time_gets_one_record_of_a_mains_failure():
+    seen = bench_mains.Seen()
+    with bench_mains.slow_line(3000, bench_mains.FEW, 2.0) as line:
+        bench_mains.failures(line, 2, seen)
+    assert seen.records == [1, 1]
+    assert seen.units == [5, 5]
+    assert min(seen.span) > 200, "longer than changes are gathered without it"

@@ -6,8 +6,6 @@ cloud; and NUT's drivers read the same simulated UPS as the agent and must have 
 the sites live side by side: each goes through its steps in a thread, and a test takes the outcome of one.
 """
 
-import os
-import pwd
 import re
 import subprocess
 import time
@@ -21,6 +19,7 @@ import pytest
 import truth
 from gantry import Gantry, started
 from loopback_site import move
+from spoken_rig import nut
 from support import ROOT, ask, eventually, python
 from truth import Fields, leaves, mismatches
 
@@ -384,22 +383,6 @@ def unlocked(site: Site, cabinet: int, side: str) -> None:
 
 
 # --- peers ----------------------------------------------------------------------------------------------------------
-
-
-def nut(driver: str, folder: Path, **settings: str) -> dict[str, str]:
-    """Let one of NUT's drivers poll once and tell what it read, by NUT's names."""
-    words = [word for name, value in settings.items() for word in ("-x", f"{name}={value}")]
-    user = pwd.getpwuid(os.getuid()).pw_name
-    done = subprocess.run(
-        [f"/lib/nut/{driver}", "-s", "peer", "-u", user, *words, "-d", "1"],
-        env=os.environ | {"NUT_STATEPATH": str(folder), "NUT_ALTPIDPATH": str(folder), "MIBS": ""},
-        capture_output=True,
-        text=True,
-        timeout=40,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return dict(line.split(": ", 1) for line in done.stdout.splitlines() if ": " in line)
 
 
 SNMP_UPS = {"community": "gantry-read", "snmp_version": "v2c", "mibs": "ietf"}

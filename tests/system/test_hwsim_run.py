@@ -1,101 +1,34 @@
-"""`python -m hwsim run` as a process, read by clients that are not ours: mbpoll, net-snmp, and bare sockets."""
+"""`python -m hwsim run` as a process, read and written by mbpoll and net-snmp; its control API and its life."""
 
-import contextlib
 import os
-import select
 import signal
 import socket
-import subprocess
 import sys
 import textwrap
 import time
-import tty
 import urllib.error
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-from support import Process, ask, eventually, free_ports, python
+from hwsim_rig import (
+    READ_METER,
+    B,
+    Rig,
+    answer,
+    hwsim,
+    listen,
+    opened,
+    poll_line,
+    poll_tcp,
+    run,
+    snmp,
+    values,
+    write_site,
+)
+from support import eventually, python
 
 pytestmark = [pytest.mark.system, pytest.mark.alone]
-
-B = "1.3.6.1.4.1.2011.6.164.1"
-READ_METER = bytes.fromhex("0303200600022e28")  # two registers of unit 3 from 0x2006
-CHARACTER_S = 10 / 9600
-SITE = """
-buses:
-  rs485-1: {{type: serial, port: {folder}/ttyS1, baudrate: 9600, parity: N}}
-  conv: {{type: serial-tcp, host: 127.0.0.1, port: {conv}, baudrate: 9600}}
-  io: {{type: modbus-tcp, host: 127.0.0.1, port: {io}}}
-  cabinet: {{type: snmp, host: 127.0.0.1, port: {snmp}, version: 2c, community: public, write_community: private}}
-  secure: {{type: snmp, host: 127.0.0.1, port: {secure}, version: 3, user: u, auth_protocol: SHA, auth_key: authkey1x,
-            priv_protocol: AES, priv_key: privkey1x}}
-computers:
-  - {{id: 1, monitor: true, source: local}}
-  - {{id: 2, main: true, source: snmp, bus: secure, sys_disk: /, data_disk: /data, nic: eth0}}
-cabinets:
-  - id: 1
-    devices:
-      power: {{profile: huawei-site-monitor, bus: cabinet}}
-      meter: {{profile: chint-dtsu666, bus: rs485-1, unit: 3}}
-      cool: {{profile: envicool-cabinet-ac, bus: rs485-1, unit: 2}}
-      spd: {{profile: leixun-spd, bus: conv, unit: 5}}
-      meter-2: {{profile: eastron-sdm630, bus: io, unit: 9}}
-      io:
-        profile: moxa-iologik-e1212
-        bus: io
-        unit: 1
-        map:
-          waterloggingSensor.isWarning: di0
-          smokeSensor.isWarning: {{point: di1, invert: true}}
-          doors.frontDoorClosed: di2
-          doors.frontDoorLocked: di3
-    outputs: {{front-lock: {{device: io, point: do0}}, siren: {{device: io, point: do1}}}}
-    doors: {{front: {{unlock: front-lock}}, siren: siren}}
-"""
-
-
-@dataclass
-class Rig:
-    process: Process
-    folder: Path
-    ports: dict[str, int]
-    site: Path
-
-    @property
-    def api(self) -> str:
-        return self.process.wait_for("^hwsim api ").split()[-1]
-
-    @property
-    def pty(self) -> Path:
-        return self.folder / "ttyS1"
-
-    def get(self, path: str) -> Any:
-        return ask(self.api + path)
-
-    def post(self, path: str, body: object) -> Any:
-        return ask(self.api + path, body)
-
-
-def write_site(folder: Path) -> tuple[Path, dict[str, int]]:
-    tcp, udp = free_ports(2), free_ports(2, socket.SOCK_DGRAM)
-    ports = {"conv": tcp[0], "io": tcp[1], "snmp": udp[0], "secure": udp[1]}
-    site = folder / "site.yaml"
-    site.write_text(SITE.format(folder=folder, **ports))
-    return site, ports
-
-
-@contextlib.contextmanager
-def hwsim(folder: Path, *options: str) -> Iterator[Rig]:
-    site, ports = write_site(folder)
-    process = Process(*python("hwsim", "run", "--site", str(site), *options))
-    try:
-        process.wait_for("^hwsim ready")
-        yield Rig(process, folder, ports, site)
-    finally:
-        process.stop()
 
 
 @pytest.fixture(scope="module")
@@ -107,75 +40,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 @pytest.fixture
 def rig(shared: Rig) -> Iterator[Rig]:
     yield shared
-    ask(shared.api + "/fault", method="DELETE")
-    calm = {"mains": True, "water": False, "door": {"front": "closed"}, "phase": {"L1": 231, "L2": 229.5, "L3": 230.4}}
-    shared.post("/plant", calm)
-
-
-def run(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=30, env=os.environ | {"MIBS": ""}, check=False
-    )
-
-
-def values(done: subprocess.CompletedProcess[str]) -> list[float]:
-    """What mbpoll read; it prints `[address]: value`."""
-    lines = [line for line in done.stdout.splitlines() if line.startswith("[")]
-    return [float(line.split(":")[1].split()[0]) for line in lines]
-
-
-def mbpoll(unit: int, wire: tuple[str, ...], place: str, words: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
-    """One poll; a last word `=1` is a value to write."""
-    options = [word for word in words if not word.startswith("=")]
-    written = [word[1:] for word in words if word.startswith("=")]
-    return run("mbpoll", *wire, "-a", str(unit), "-0", "-1", *options, place, *written)
-
-
-def poll_line(rig: Rig, unit: int, *words: str) -> subprocess.CompletedProcess[str]:
-    return mbpoll(unit, ("-m", "rtu", "-b", "9600", "-P", "none"), str(rig.pty), words)
-
-
-def poll_tcp(rig: Rig, unit: int, *words: str) -> subprocess.CompletedProcess[str]:
-    return mbpoll(unit, ("-m", "tcp", "-p", str(rig.ports["io"])), "127.0.0.1", words)
-
-
-def snmp(rig: Rig, program: str, *words: str, community: str = "public", version: str = "2c") -> str:
-    host = f"127.0.0.1:{rig.ports['snmp']}"
-    done = run(program, f"-v{version}", "-c", community, "-On", "-r", "0", "-t", "2", host, *words)
-    return done.stdout + done.stderr
-
-
-def converse(sock: socket.socket, data: bytes, count: int) -> bytes:
-    """Send, and read until `count` bytes came, the other side closed, or two seconds passed."""
-    sock.settimeout(2.0)
-    sock.sendall(data)
-    answer = b""
-    with contextlib.suppress(TimeoutError):
-        while len(answer) < count and (more := sock.recv(count - len(answer))):
-            answer += more
-    return answer
-
-
-@contextlib.contextmanager
-def opened(rig: Rig) -> Iterator[int]:
-    line = os.open(rig.pty, os.O_RDWR | os.O_NOCTTY)
-    tty.setraw(line)
-    try:
-        yield line
-    finally:
-        os.close(line)
-
-
-def listen(line: int, quiet_s: float = 0.5) -> list[tuple[float, bytes]]:
-    """What comes over the line, with its times, until it has been quiet."""
-    heard = []
-    while select.select([line], [], [], quiet_s)[0]:
-        heard.append((time.monotonic(), os.read(line, 256)))
-    return heard
-
-
-def answer(heard: list[tuple[float, bytes]]) -> bytes:
-    return b"".join(data for _, data in heard)
+    shared.calm()
 
 
 # --- reading and writing --------------------------------------------------------------------------------------------
@@ -275,140 +140,6 @@ def test_net_snmp_reads_a_computer_by_user(rig: Rig) -> None:
     assert counters[1] > counters[0]
     wrong = run("snmpget", *secret[:-1], "wrongkey1x", "-r", "0", "-t", "1", host, "1.3.6.1.2.1.1.3.0")
     assert wrong.returncode != 0
-
-
-# --- the wire's manners ---------------------------------------------------------------------------------------------
-
-
-def test_several_requests_in_one_segment_and_one_in_pieces_are_all_answered(rig: Rig) -> None:
-    requests = [bytes.fromhex(f"{tid:04x}00000006 0102 0000 0004") for tid in (1, 2, 3)]
-    with socket.create_connection(("127.0.0.1", rig.ports["io"])) as sock:
-        got = converse(sock, b"".join(requests), 30)
-        assert [got[k : k + 10].hex() for k in (0, 10, 20)] == [f"{tid:04x}00000004010201{'0e'}" for tid in (1, 2, 3)]
-        sock.sendall(requests[0][:5])
-        time.sleep(0.1)
-        assert converse(sock, requests[0][5:], 10).hex() == "0001000000040102010e"
-        assert converse(sock, b"GET / HTTP/1.1\r\n\r\n", 1) == b""  # not Modbus: closed
-
-
-def test_the_answer_comes_at_the_pace_of_the_line(rig: Rig) -> None:
-    with opened(rig) as line:
-        os.write(line, READ_METER)
-        began = time.monotonic()
-        heard = listen(line)
-    assert answer(heard)[:3].hex() == "030304"
-    first = heard[0][0] - began
-    assert first > (8 + 3.5 + 1) * CHARACTER_S  # the request's own time, the silence, the first character
-    assert heard[-1][0] - began > (8 + 3.5 + 9) * CHARACTER_S + 0.05  # and the meter's thinking time
-    assert len(heard) > 2  # not all at once
-
-
-def test_a_request_without_the_silence_before_it_is_not_understood(rig: Rig) -> None:
-    with opened(rig) as line:
-        os.write(line, READ_METER)
-        while len(answer(heard := listen(line, 0.08))) < 9:
-            pytest.fail(f"no answer: {heard}")
-        before = rig.get("/state")["wires"]["rs485-1"]["broken"]
-        os.write(line, READ_METER + READ_METER)
-        assert listen(line) == []
-        assert rig.get("/state")["wires"]["rs485-1"]["broken"] == before + 1
-        os.write(line, READ_METER)
-        assert len(answer(listen(line))) == 9
-
-
-def test_a_broken_request_is_not_answered_and_the_next_one_is(rig: Rig) -> None:
-    for broken in (READ_METER[:-1] + b"\x00", READ_METER[:4], b"\x00\xff" + READ_METER, b"hello"):
-        with opened(rig) as line:
-            os.write(line, broken)
-            assert listen(line, 0.3) == []
-            os.write(line, READ_METER)
-            assert len(answer(listen(line, 0.3))) == 9
-
-
-def test_a_converter_carries_the_line_over_tcp(rig: Rig) -> None:
-    with socket.create_connection(("127.0.0.1", rig.ports["conv"])) as sock:
-        got = converse(sock, bytes.fromhex("0502000000087848"), 6)
-    assert got.hex()[:8] == "05020148"  # remote contact and leakage are 1 when good
-
-
-# --- faults ---------------------------------------------------------------------------------------------------------
-
-
-def test_a_silent_device_times_out_as_often_as_it_was_told(rig: Rig) -> None:
-    rig.post("/fault", {"device": "1.io", "kind": "silent", "count": 1})
-    assert "timed out" in poll_tcp(rig, 1, "-t", "1", "-r", "0", "-c", "4").stderr
-    assert values(poll_tcp(rig, 1, "-t", "1", "-r", "0", "-c", "4")) == [0, 1, 1, 1]
-    rig.post("/fault", {"device": "1.power", "kind": "silent"})
-    assert "Timeout" in snmp(rig, "snmpget", f"{B}.3.1.8.0")
-    ask(rig.api + "/fault?device=1.power", method="DELETE")
-    assert "INTEGER" in snmp(rig, "snmpget", f"{B}.3.1.8.0")
-
-
-@pytest.mark.parametrize(
-    ("kind", "complaint"),
-    [("bad_crc", "Invalid CRC"), ("exception", "Slave device or server failure"), ("half", "timed out")],
-)
-def test_mbpoll_complains_of_a_fault(rig: Rig, kind: str, complaint: str) -> None:
-    rig.post("/fault", {"device": "1.meter", "kind": kind, "count": 1})
-    assert complaint in poll_line(rig, 3, "-t", "4", "-r", "8198", "-c", "2").stderr
-
-
-def test_echo_garbage_and_foreign_answers_go_over_the_line_as_bytes(rig: Rig) -> None:
-    def heard(kind: str, **extra: int) -> bytes:
-        rig.post("/fault", {"device": "1.meter", "kind": kind, "count": 1, **extra})
-        with opened(rig) as line:
-            os.write(line, READ_METER)
-            return answer(listen(line, 0.4))
-
-    good = bytes.fromhex("030304")
-    assert heard("echo")[:11] == READ_METER + good
-    assert heard("garbage", bytes=4)[4:7] == good
-    assert heard("wrong_unit")[0] == 4
-    assert heard("wrong_function")[:2] == b"\x03\x04"
-
-
-def test_a_stuck_transmitter_sends_at_the_pace_of_the_line_and_nobody_understands_a_question(rig: Rig) -> None:
-    broken = rig.get("/state")["wires"]["rs485-1"]["broken"]
-    rig.post("/fault", {"device": "1.cool", "kind": "babble"})
-    with opened(rig) as line:
-        assert select.select([line], [], [], 5)[0]
-        until, heard = time.monotonic() + 1.2, b""
-        os.write(line, READ_METER)
-        while time.monotonic() < until and select.select([line], [], [], 0.5)[0]:
-            heard += os.read(line, 256)
-        ask(rig.api + "/fault?device=1.cool", method="DELETE")
-        assert 0.5 / CHARACTER_S < len(heard) < 1.3 / CHARACTER_S
-        listen(line, 0.3)  # until it is quiet
-    assert rig.get("/state")["wires"]["rs485-1"]["broken"] > broken
-    assert values(poll_line(rig, 3, "-t", "4:float", "-B", "-r", "8198", "-c", "3")) == [2310, 2295, 2304]
-
-
-def test_a_late_answer_comes_after_the_next_request(rig: Rig) -> None:
-    rig.post("/fault", {"device": "1.meter", "kind": "late", "count": 1, "ms": 700})
-    with opened(rig) as line:
-        os.write(line, READ_METER)
-        assert listen(line, 0.3) == []
-        os.write(line, READ_METER)
-        assert len(answer(listen(line, 0.8))) == 18  # the answer to the second request, then the first's
-
-
-def test_a_dropped_connection_is_closed_without_an_answer(rig: Rig) -> None:
-    rig.post("/fault", {"device": "1.io", "kind": "drop", "count": 1})
-    with socket.create_connection(("127.0.0.1", rig.ports["io"])) as sock:
-        began = time.monotonic()
-        assert converse(sock, bytes.fromhex("000100000006010200000004"), 10) == b""
-        assert time.monotonic() - began < 1.0
-    rig.post("/fault", {"device": "1.spd", "kind": "drop", "count": 1})
-    with socket.create_connection(("127.0.0.1", rig.ports["conv"])) as sock:
-        assert converse(sock, bytes.fromhex("0502000000087848"), 6) == b""
-    with socket.create_connection(("127.0.0.1", rig.ports["conv"])) as sock:
-        assert len(converse(sock, bytes.fromhex("0502000000087848"), 6)) == 6
-
-
-@pytest.mark.parametrize(("kind", "complaint"), [("exception", "genErr"), ("half", "Timeout"), ("garbage", "Timeout")])
-def test_net_snmp_complains_of_a_fault(rig: Rig, kind: str, complaint: str) -> None:
-    rig.post("/fault", {"device": "1.power", "kind": kind, "count": 1})
-    assert complaint in snmp(rig, "snmpget", f"{B}.3.1.8.0")
 
 
 # --- the control API ------------------------------------------------------------------------------------------------

@@ -4,43 +4,28 @@ An APC UPS, two meters and a surge protector share one 9600-baud line, a Voltron
 hwsim plays them from the vendors' tables and knows nothing of the profiles.
 """
 
-import os
-import pwd
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gantry import Gantry, gantry
-from support import Process, ask, eventually, python
+from gantry import Gantry
+from spoken_rig import lines, nutdrv_qx, ups, ups_alone
+from support import ask, eventually
 
 pytestmark = pytest.mark.system
 
-SITE = """\
-gantry: {{id: {gantry}}}
-cloud: {{server: "http://127.0.0.1:{cloud}/monitor.do", auth: "{auth}", interval_s: {interval}}}
-control: {{listen: "127.0.0.1:{control}", requests_per_minute: 6000}}
-storage: {{path: {folder}/state}}
-polling: {{fast_s: 0.5, slow_s: 1, misses: 3}}
-buses:
-  mixed: {{type: serial, port: {folder}/ttyRS485, baudrate: 9600}}
-  ups-com: {{type: serial, port: {folder}/ttyUPS, baudrate: 2400}}
-computers:
-  - {{id: 1, monitor: true, main: true, source: local, data_disk: /, nic: lo}}
-cabinets:
-  - id: 1
-    devices:
-      apc: {{profile: apc-modbus, bus: mixed, unit: 1, ids: {{ups: [1]}}, parameters: {{rated_ah: 9}}}}
-      meter: {{profile: eastron-sdm120, bus: mixed, unit: 2}}
-      utility: {{profile: dlt645-meter, bus: mixed, unit: 4, parameters: {{address: "129078563412"}}}}
-      spd: {{profile: kuanyong-spd, bus: mixed, unit: 3}}
-      ups: {{profile: voltronic, bus: ups-com, ids: {{ups: [2]}}}}
-"""
+DEVICES = {
+    "apc": "profile: apc-modbus, bus: mixed, unit: 1, ids: {ups: [1]}, parameters: {rated_ah: 9}",
+    "meter": "profile: eastron-sdm120, bus: mixed, unit: 2",
+    "utility": 'profile: dlt645-meter, bus: mixed, unit: 4, parameters: {address: "129078563412"}',
+    "spd": "profile: kuanyong-spd, bus: mixed, unit: 3",
+    "ups": "profile: voltronic, bus: ups-com, ids: {ups: [2]}",
+}
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gantry]:
-    with gantry(tmp_path_factory.mktemp("lines"), SITE) as it:
+    with lines(tmp_path_factory.mktemp("lines"), DEVICES) as it:
         it.sees(1, elec_voltage="231", thunderSpd_status="1", within_s=20)
         eventually(lambda: [ups(it, n)["powerRate"] for n in (1, 2)] == ["100", "100"], 20, "both UPSs")
         yield it
@@ -50,10 +35,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gantry]:
 def it(running: Gantry) -> Iterator[Gantry]:
     yield running
     running.plant(mains=True, ups_percent=100)
-
-
-def ups(it: Gantry, number: int) -> dict[str, str]:
-    return next(one for one in it.latest(1)["ups"] if one["id"] == str(number))
 
 
 def test_every_value_is_the_plants_and_nothing_is_complained_of(it: Gantry) -> None:
@@ -95,45 +76,14 @@ def test_a_mains_failure_and_a_low_battery_are_told_by_both(it: Gantry) -> None:
     eventually(told, 25, "both batteries low, the meter without mains")
 
 
-# --- NUT ------------------------------------------------------------------------------------------------------------
-
-
-def nutdrv_qx(port: Path, folder: Path) -> dict[str, str]:
-    """Let NUT's driver poll twice by the Voltronic protocol and say what it found."""
-    environ = os.environ | {"NUT_STATEPATH": str(folder), "NUT_ALTPIDPATH": str(folder)}
-    options = [f"port={port}", "protocol=voltronic", "cablepower=none"]  # a pty has no lines to draw power from
-    user = pwd.getpwuid(os.getuid()).pw_name
-    command = ["/lib/nut/nutdrv_qx", "-s", "sim", "-u", user, *(word for one in options for word in ("-x", one))]
-    done = subprocess.run([*command, "-d", "2"], capture_output=True, text=True, timeout=90, env=environ, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return dict(line.split(": ", 1) for line in done.stdout.splitlines() if ": " in line)
-
-
-NUT_SITE = """
-buses:
-  ups-com: {{type: serial, port: {folder}/ttyUPS, baudrate: 2400}}
-cabinets:
-  - id: 1
-    devices:
-      ups: {{profile: voltronic, bus: ups-com}}
-"""
-
-
 def test_nut_reads_the_simulated_voltronic_ups(tmp_path: Path) -> None:
-    site = tmp_path / "site.yaml"
-    site.write_text(NUT_SITE.format(folder=tmp_path))
-    hardware = Process(*python("hwsim", "run", "--site", str(site)))
-    try:
-        hardware.wait_for("^hwsim ready")
-        api = hardware.wait_for("^hwsim api ").split()[-1]
+    with ups_alone("voltronic", tmp_path) as api:
         ask(f"{api}/plant", {"mains": False, "ups_percent": 15})
         eventually(lambda: ask(f"{api}/state")["plant"]["1"]["ups"]["source"] == "battery")
-        said = nutdrv_qx(tmp_path / "ttyUPS", tmp_path)
+        said = nutdrv_qx("voltronic", tmp_path)
         assert set(said["ups.status"].split()) == {"OB", "LB"}
         assert (said["input.voltage"], said["battery.packs"], said["ups.type"]) == ("0.0", "1", "online")
         assert said["battery.charge"] in ("15", "14")
         assert (said["battery.voltage.nominal"], said["output.voltage"]) == ("72.0", "220.1")
         assert 66.0 <= float(said["battery.voltage"]) <= 70.0
         assert int(said["battery.runtime"]) in (840, 780)
-    finally:
-        hardware.stop()

@@ -2,6 +2,8 @@
 
 import hashlib
 import itertools
+import os
+import re
 import socket
 import statistics
 import subprocess
@@ -12,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from camera_rig import Answer, file_name, media_request, query, shown, site, told, unix
+from camera_rig import PASSWORD, Answer, file_name, media_request, query, shown, site, told, unix
 from gantry import Gantry, gantry
-from support import AUTH, ask, eventually, free_ports
+from support import AUTH, ROOT, ask, english_sentences, eventually, free_ports, python
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 
@@ -75,6 +77,36 @@ def test_the_picture_of_an_opening_shows_that_door_at_that_moment(it: Gantry):
     [(cabinet, side, at)] = shown(answer.body)
     assert (cabinet, side) == (1, "front")
     assert -0.1 <= at - unix(opened) < 1.5
+
+
+def doctor(it: Gantry, language: str) -> str:
+    done = subprocess.run(
+        python("gantry_agent", "doctor", "-c", str(it.site)),
+        cwd=ROOT,
+        env=os.environ | {"LC_ALL": language},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.stdout + done.stderr
+
+
+def test_doctor_tells_of_each_camera_what_it_gave_last_and_why_not(it: Gantry):
+    opened, _ = open_door(it, "front")
+    query(it.ports["control"], opened)  # waits until it is taken
+    said = doctor(it, "C.UTF-8")
+    assert re.search(r"camera of cabinet 1, front door: last picture taken \d{4}-\d\d-\d\d .* newest kept \d{4}", said)
+    assert re.search(r"pictures and clips: \d+\.\d of \d+ MB \(\d+%\)", said)
+    close(it, "front")
+    behave(it, "front", "401")
+    open_door(it, "front")
+    eventually(lambda: "does not accept" in doctor(it, "C.UTF-8"), 20, "the refused login")
+    said = doctor(it, "zh_CN.UTF-8")
+    assert re.search("! 机柜 1 前门摄像机没有图片：不接受用户名和密码（401）", said), said
+    assert "抓拍失败" in said
+    assert english_sentences(said) == []
+    assert PASSWORD not in said
 
 
 def test_a_clip_begins_seconds_before_the_opening_and_a_question_waits_for_its_end(it: Gantry):

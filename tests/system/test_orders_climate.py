@@ -31,6 +31,9 @@ cabinets:
   - id: 2
     devices:
       meter: {{profile: chint-dtsu666, bus: line, unit: 9}}
+  - id: 4
+    devices:
+      huaruan: {{profile: huaruan-cabinet-ac, bus: line, unit: 11}}
 """
 
 
@@ -43,12 +46,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gantry]:
 @pytest.fixture(autouse=True)
 def calm(site: Gantry) -> Iterator[None]:
     yield
-    for device in ("1.power", "1.left", "1.right"):
+    for device in ("1.power", "1.left", "1.right", "4.huaruan"):
         site.mend(device)
     ask(f"{site.api}/speed", {"speed": 1})
     site.plant(outside_c=15, inside_c=20, battery_percent=100)
     for number in (1, 2):
         site.plant(aircon={"number": number, "on": True, "cool_on_c": 35, "heat_on_c": 5})
+    site.plant(4, aircon={"number": 1, "cool_on_c": 35, "heat_on_c": 5}, outside_c=15, inside_c=20)
 
 
 @contextlib.contextmanager
@@ -137,6 +141,47 @@ def test_a_unit_that_clamps_the_value_is_found_out_by_reading_it_back(site: Gant
         answer = cmd(site, 4, airId=0, autoRefrigerationTemp=32)
     assert answer == {"code": "1007", "msg": "执行控制命令失败: 空调1: 回读28"}
     assert [unit["cool_on_c"] for unit in air(site)] == [28, 32]
+
+
+# --- cmd 4 to a unit that takes all its settings at once, in tenths
+
+
+def settings(site: Gantry) -> dict[str, Any]:
+    (unit,) = site.state(4)["air"]
+    names = ("cool_on_c", "cool_band_c", "heat_on_c", "heat_band_c", "high_alarm_c", "low_alarm_c")
+    return {name: unit[name] for name in names}
+
+
+def test_a_huaruan_unit_cools_by_the_set_point_and_keeps_its_other_settings(site: Gantry) -> None:
+    before = settings(site)
+    site.plant(4, outside_c=15, inside_c=30)
+    assert cmd(site, 4, cabinetId=4, airId=1, autoRefrigerationTemp="28.5", autoHeatingTemp="7.5")["code"] == "1000"
+    assert settings(site) == before | {"cool_on_c": 28.5, "heat_on_c": 7.5}
+    eventually(lambda: site.state(4)["air"][0]["compressor"], 10, "the unit cools")
+    site.sees(4, airConditioners_workMode="1", airConditioners_isWorking="1")
+
+
+def test_a_huaruan_unit_that_refuses_or_clamps_is_found_out(site: Gantry) -> None:
+    order = {"cabinetId": 4, "airId": 1, "autoRefrigerationTemp": 32}
+    for kind, more, msg in (
+        ("exception", {"code": 4}, "设备拒绝"), ("ignore", {}, "回读35"), ("clamp", {"last": 28}, "回读28"),
+    ):  # fmt: skip
+        before = settings(site)
+        with fault(site, "4.huaruan", kind, **more):
+            answer = cmd(site, 4, **order)
+        assert answer["code"] == "1007", (kind, answer)
+        assert msg in answer["msg"], (kind, answer)
+        assert (settings(site) == before) is (kind != "clamp")
+    assert "超出15~50" in cmd(site, 4, cabinetId=4, airId=1, autoRefrigerationTemp=50.5)["msg"]
+    assert cmd(site, 4, **order)["code"] == "1000"
+    assert settings(site)["cool_on_c"] == 32
+
+
+def test_a_huaruan_unit_is_not_switched_since_nobody_knows_how(site: Gantry) -> None:
+    answer = cmd(site, 3, cabinetId=4, airId=1, airOperate=2)
+    assert answer["code"] in ("1002", "1007")
+    assert "不支持" in answer["msg"]
+    assert site.state(4)["air"][0]["remote"] is True
 
 
 # --- what goes wrong, for each of them

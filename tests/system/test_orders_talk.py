@@ -91,7 +91,7 @@ class Rig:
     async def order(self, target: str, value: int, *, dry: bool = False) -> tuple[Outcome, str]:
         trace = Trace(dry)
         outcome = await self.actuator.order("1.it", target, value, trace)
-        return outcome, "\n".join(trace.steps)
+        return outcome, "\n".join(step.en for step in trace.steps)
 
 
 @pytest.fixture
@@ -135,7 +135,8 @@ async def test_two_set_points_go_in_one_write_and_the_rest_of_the_block_stays(ri
     trace = Trace()
     assert await rig.actuator.order_together("1.it", TEMPERATURES, trace) == Done()
     assert rig.unit.written == [(16, 10, [30, 5, 0xFFFB, 6])]
-    assert "00 00 00 00 00 0F 01 10 00 0A 00 04 08 00 1E 00 05 FF FB 00 06" in "\n".join(trace.steps)
+    said = "\n".join(step.en for step in trace.steps)
+    assert "00 00 00 00 00 0F 01 10 00 0A 00 04 08 00 1E 00 05 FF FB 00 06" in said
 
 
 async def test_a_dry_run_reads_the_block_and_shows_the_frame_but_writes_nothing(rig: Rig) -> None:

@@ -15,7 +15,8 @@ from support import ask, eventually, free_ports, python, running
 
 from gantry_agent.field import profile as profiles
 from gantry_agent.field.bus import open_link
-from gantry_agent.field.bus.traps import Traps, TrapsFailed, plain_address
+from gantry_agent.field.bus.senders import plain_address
+from gantry_agent.field.bus.traps import Traps, TrapsFailed
 from gantry_agent.field.framing import ber
 from gantry_agent.field.poller import Lanes, Poller
 from gantry_agent.model import Answered, Bus, Device, Missed

@@ -141,6 +141,17 @@ def test_what_relays_and_modes_name_is_a_supply_and_mode_1_is_the_air_conditione
     assert World(build(one), lambda: 0.0).plants[1].supplies["air-1"].air == (0, 1)
 
 
+@pytest.mark.parametrize(
+    ("feeds", "units"), [("airConditioners", (0, 1)), ({"airConditioners": [2]}, (1,)), ({"airConditioners": 1}, (0,))]
+)
+def test_feeds_says_which_air_conditioners_an_output_cuts_off_be_it_listed_or_not(feeds: object, units: tuple):
+    cabinet = SITE["cabinets"][0]
+    spare = {**cabinet["outputs"]["spare"], "feeds": feeds}
+    outputs = {**cabinet["outputs"], "spare": spare, "router": {**cabinet["outputs"]["router"], "feeds": "uplink"}}
+    fed = World(build({**SITE, "cabinets": [{**cabinet, "outputs": outputs}]}), lambda: 0.0).plants[1].supplies
+    assert (fed["spare"].air, fed["router"].air) == (units, ())
+
+
 def test_a_flash_cuts_the_supply_until_the_boards_own_clock_ends_it(world: World):
     assert ask(world, "050200001E") == "050200001e"
     assert (supply(world).on, supply(world).cuts) == (False, 1)

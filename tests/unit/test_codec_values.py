@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 
 from gantry_agent.field import codec, plan, profile
 from gantry_agent.field.product import Bound, Encoding
-from gantry_agent.field.request import AskLock, AskMeter, ControllerState, ReadController
+from gantry_agent.field.request import (
+    AskInputs,
+    AskLock,
+    AskMeter,
+    AskSurge,
+    ControllerState,
+    ReadAlarms,
+    ReadController,
+    ReadObject,
+)
 from gantry_agent.model import BadReply, Quality
 from tests import profile_rig as rig
 
@@ -191,11 +200,16 @@ def test_any_reply_becomes_values_or_bad_reply(
         shaped = st.lists(st.sampled_from((0, 1, 2, 0x42, 0xFF)), max_size=60).map(bytes)
     elif isinstance(request, AskMeter):
         shaped = st.one_of(st.binary(max_size=6), st.from_regex(r"([0-9]{2}){1,4}", fullmatch=True).map(bytes.fromhex))
-    elif isinstance(request, AskLock):
-        shaped = st.binary(min_size=27, max_size=27)
+    elif isinstance(request, AskLock | AskInputs | AskSurge):
+        size = {AskLock: 27, AskInputs: 15, AskSurge: 46}[type(request)]
+        shaped = st.binary(min_size=size, max_size=size)
     elif isinstance(request, ReadController):
         swipes = st.dictionaries(st.integers(1, 4), st.tuples(st.integers(1, 2**32 - 1), st.integers(1, 2**32 - 1)))
         shaped = st.builds(ControllerState, st.binary(min_size=64, max_size=64), swipes)
+    elif isinstance(request, ReadObject | ReadAlarms):
+        numbers = st.sampled_from(["118201001", "118001001", "115238001", "106030001", "108305001", "190262001", ""])
+        said = st.one_of(st.text(), st.from_regex(r"-?[0-9]{1,20}(\.[0-9]{0,20})?", fullmatch=True), st.integers())
+        shaped = st.dictionaries(numbers, said)
     else:
         names = request.oids if isinstance(request, plan.GetOids) else request.names
         shaped = st.fixed_dictionaries(dict.fromkeys(names, snmp_values))

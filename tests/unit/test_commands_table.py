@@ -27,6 +27,7 @@ from gantry_agent.command import (
     Unlock,
     UpdateNow,
 )
+from gantry_agent.text import Text
 
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # machines are shared
 
@@ -151,6 +152,41 @@ def test_orders_are_read_in_the_order_they_are_done(business, orders):
 @pytest.mark.parametrize(("business", "field"), REFUSED)
 def test_the_wrong_field_is_named(business, field):
     assert commands.read_commands("cabinetControl", business, SITE) == Refused(field)
+
+
+@pytest.mark.parametrize(("business", "field"), REFUSED)
+def test_what_would_be_valid_is_told_to_a_technician_in_both_languages(business, field):
+    refused = commands.read_commands("cabinetControl", business, SITE)
+    assert isinstance(refused, Refused)
+    assert refused.valid, field
+    assert refused.valid.zh
+    assert refused.valid.en
+
+
+@pytest.mark.parametrize(
+    ("business", "zh", "en"),
+    [
+        ({"setFrequency": "9"}, "可用：10–86400 的整数", "valid: a whole number from 10 to 86400"),
+        (
+            {"cmd": "1", "rebootIp": "10.0.0.9", "rebootPort": "504"},
+            "可用：10.0.0.9 502 (router), 10.0.0.9 503 (switch)",
+            "valid: 10.0.0.9 502 (router), 10.0.0.9 503 (switch)",
+        ),
+        ({"cmd": "2", "unlockDoorId": "2"}, "可用：1（前门）", "valid: 1 (front)"),
+        ({"cmd": "2", "cabinetId": "3", "unlockDoorId": "1"}, "可用：1, 2", "valid: 1, 2"),
+        ({"cmd": "3", "airId": "3", "airOperate": "1"}, "可用：0（全部）, 1, 2", "valid: 0 (all), 1, 2"),
+        (
+            {"cmd": "3", "airId": "0", "cabinetId": "2", "airOperate": "1"},
+            "本机柜没有空调",
+            "this cabinet has no air conditioner",
+        ),
+        ({"cmd": "5", "mode": "3"}, "可用：0, 2", "valid: 0, 2"),
+    ],
+)
+def test_the_valid_choices_are_those_of_the_site(business, zh, en):
+    refused = commands.read_commands("cabinetControl", business, SITE)
+    assert isinstance(refused, Refused)
+    assert refused.valid == Text(zh, en)
 
 
 def test_the_computers_take_server_frequency_and_update_but_no_cmd():

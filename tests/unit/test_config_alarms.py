@@ -36,7 +36,7 @@ def test_an_alarm_becomes_a_threshold_in_the_fields_own_unit(tmp_path):
     [threshold] = site.cabinets[0].alarms
     assert threshold.role == Role(1, "thermohygrometer")
     assert (threshold.above, threshold.limit, threshold.clear, threshold.for_s) == (True, 45, 42, 30)
-    assert (site.flap_changes, site.hold_down_s) == (3, 30.0)
+    assert (site.flap_changes, site.hold_down_s, site.gather_ms) == (3, 30.0, 100)
 
 
 def test_without_a_number_an_alarm_is_for_each_of_several(tmp_path):
@@ -75,7 +75,18 @@ def test_what_is_wrong_is_told_with_its_place(tmp_path, alarm, where, said):
     assert said in fault
 
 
-@pytest.mark.parametrize("events", ["{flap_changes: 0}", "{hold_down_s: 0}", "{hold: 3}"])
+def test_more_time_for_the_power_than_d18_allows_is_the_sites_to_choose_and_check_notes_it(tmp_path):
+    config = read_config(write(tmp_path, events="{gather_ms: 3000}"))
+    assert config.site.gather_ms == 3000
+    [said] = [warning for warning in config.warnings if "3000 ms" in warning.render("en")]
+    assert "the 100 ms of D18" in said.render("en")
+    assert "3000 毫秒" in said.render("zh")
+    assert not [one for one in read_config(write(tmp_path)).warnings if "D18" in one.render("en")]
+
+
+@pytest.mark.parametrize(
+    "events", ["{flap_changes: 0}", "{hold_down_s: 0}", "{hold: 3}", "{gather_ms: 99}", "{gather_ms: 5001}"]
+)
 def test_a_hold_down_that_cannot_be_is_a_fault(tmp_path, events):
     with pytest.raises(ConfigFault):
         read_config(write(tmp_path, events=events))

@@ -2,15 +2,20 @@
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
+from support import english_sentences
 
 from gantry_agent.cli import main
 from gantry_agent.config import read_config
 from gantry_agent.config.schema import json_schema
+from gantry_agent.config.shape import read_shape
 from gantry_agent.config.site import SHIPPED_PROFILES
-from gantry_agent.faults import ConfigFault
+from gantry_agent.faults import ConfigFault, Document
 from gantry_agent.model import Role
 
 GOOD = """\
@@ -168,6 +173,26 @@ def test_the_sample_shows_every_key():
         (", pulse_s: 3", "", "front-lock: {", "front-lock unlocks the front door and needs pulse_s"),
         ("    outputs:", "      spare: {profile: moxa-iologik-e1212, bus: io, unit: 9}\n    outputs:", "spare",
          "1.spare fills nothing; give map or outputs"),
+        # a key or a part that was written otherwise is read as it was meant, and no follow-on is told
+        ("cabinets:", "cabinet:", "cabinet:", "unknown key cabinet; did you mean cabinets?"),
+        ("buses:", "busses:", "busses:", "unknown key busses; did you mean buses?"),
+        ("computers:", "computer:", "computer:", "unknown key computer; did you mean computers?"),
+        ("    devices:", "    device:", "device:", "unknown key device; did you mean devices?"),
+        ("    outputs:", "    output:", "output:", "unknown key output; did you mean outputs?"),
+        ("{profile: chint-dtsu666", "{profle: chint-dtsu666", "profle", "unknown key profle; did you mean profile?"),
+        ("  - id: 1\n", "    id: 1\n", "cabinets:", "must be a list, each item after a -, like - id: 1"),
+        # what a Chinese keyboard puts in the way
+        ("  - id: 1\n", "  - id：1\n\n    # devices\n", "：1", "full-width ： in line 9; type :"),
+        ("gantry: {id: G0", "gantry:\n  id：G0", "id：G0", "after id a colon and a blank are wanted: 'id: …'"),
+        ("unit: 3}", "unit: ３}", "３}", "it has full-width characters; type 3"),
+        ("meter: {", "meter:\u00a0{", "\u00a0{", "non-breaking blank in line 11; type a plain one"),
+        ("  - id: 1\n", "  -id: 1\n", "-id: 1", "a blank is missing behind the - of a list item"),
+        ("unit: 3}", "unit: 3}}", "}", "one } too many"),
+        # what is missing
+        ("port: /dev/ttyS1, ", "", "line: {type", "is required and missing; a serial port begins with /"),
+        ("{type: modbus-tcp, ", "{", "io: {host", "buses.io: has no type; valid: modbus-tcp, serial, serial-tcp"),
+        ("gantry: {id: G000211001002110010}", "gantry:", "gantry:", "must be like {id: G000211001002110010}"),
+        ("unit: 4}", "unit: 4, ids: {elec: 2}}", "2}}", "must be a list, like [1, 2]"),
         # this PC
     ],
 )  # fmt: skip
@@ -220,6 +245,8 @@ SNMP = "  pc: {type: snmp, host: 10.0.0.3, community: public}\n"
         ("computers:", SNMP + "computers:", "pc: {type", "nobody uses bus pc"),
         ("data_disk: /", "data_disk: /usr/bin", "/usr/bin", "nothing is mounted at /usr/bin"),
         ("nic: lo", "nic: eth99", "eth99}", "there is no network card eth99 on this PC"),
+        ("", "", "lo}", "lo is the loopback and no network card; those of this PC: "),
+        ("/dev/ttyS1", "/dev/ttyS99", "/dev/ttyS99", "there is no /dev/ttyS99 on this PC"),
         ("data_disk: /", "data_disk: /no/disk", "/no/disk", "there is no folder /no/disk on this PC"),
         ("chint-dtsu666", "it", "it, bus: line", "it is a draft"),
         ("chint-ddsu666", "xy-md02", "xy-md02, bus: line", "xy-md02.yaml is used, not the shipped profile"),
@@ -259,6 +286,46 @@ def test_no_secret_is_repeated_by_what_cannot_be_parsed(tmp_path):
         assert "s3cret" not in "".join(told), told
 
 
+ODD_VALUES = [None, "x", -1.5, True, [], {"a": 1}, 10**12, "a" * 300, float("nan"), "\0"]
+
+
+def _paths(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
+        yield (*path, key)
+        yield from _paths(value, (*path, key))
+
+
+@pytest.mark.parametrize(
+    "value", [None, "x", -1.5, True, [], {"a": 1}, 10**12, "a" * 300, float("nan"), "\0"], ids=repr
+)
+def test_whatever_stands_in_place_of_a_value_is_told_in_chinese_and_in_short(tmp_path, value):
+    yaml = YAML(typ="rt")
+    for path in _paths(yaml.load(GOOD)):
+        document = yaml.load(GOOD)
+        node = document
+        for key in path[:-1]:
+            node = node[key]
+        node[path[-1]] = value
+        try:
+            _, faults = read_shape(Document("site.yaml", document))
+        except ConfigFault as faulty:
+            faults = list(faulty.faults)
+        for fault in faults:
+            assert english_sentences(fault.text.zh) == [], fault
+            assert "a" * 100 not in fault.text.zh, fault
+
+
+def test_what_is_read_as_it_was_meant_is_checked_in_the_same_run(tmp_path):
+    text = GOOD.replace("cabinets:", "cabinet:").replace("unit: 3}", "unit: 300}").replace("do0, pulse", "do99, pulse")
+    told = faults_of(tmp_path, text)
+    assert [fault.split(":")[0] for fault in told] == ["8", "11", "20"], told
+    text = (
+        GOOD.replace("cabinets:", "cabinet:").replace("profile: chint-dtsu666", "profile: 3").replace("bus: io\n", "\n")
+    )
+    told = faults_of(tmp_path, text)
+    assert [fault.split(":")[0] for fault in told] == ["8", "11", "13"], told
+
+
 def test_all_faults_of_a_file_are_told_in_one_run(tmp_path):
     text = GOOD.replace("type: serial,", "type: serial, speed: 1,").replace("chint-dtsu666", "chint").replace(
         "unlock: front-lock", "unlock: back-lock"
@@ -266,6 +333,30 @@ def test_all_faults_of_a_file_are_told_in_one_run(tmp_path):
     told = faults_of(tmp_path, text)
     assert len(told) == 4, told
     assert [line.split(":")[0] for line in told] == ["1", "4", "11", "22"]
+
+
+MONITOR = """\
+gantry: {id: G000211001002110010}
+cloud: {server: "http://127.0.0.1:8000/monitor.do", auth: "replace-me"}
+storage: {path: /tmp/state}
+buses:
+  smu: {type: snmp, host: 127.0.0.1, version: 2c, community: public}
+cabinets:
+  - id: 1
+    devices:
+      power: {profile: huawei-site-monitor, bus: smu, skip: [ups]}
+      aircon: {profile: huawei-dc-aircon, bus: smu}
+  - id: 2
+    devices:
+      aircon: {profile: huawei-dc-aircon, bus: smu, parameters: {address: 22}}
+      battery: {profile: huawei-lithium-battery, bus: smu}
+"""
+
+
+def test_several_devices_may_speak_through_one_snmp_agent_but_none_of_them_twice(tmp_path):
+    assert len(read_config(write(tmp_path, MONITOR)).site.devices) == 4
+    [said] = faults_of(tmp_path, MONITOR.replace(", parameters: {address: 22}", ""))
+    assert said == "13:48: duplicate address: smu is 1.aircon already"
 
 
 def test_a_fault_in_a_bus_is_not_told_again_by_everything_on_it(tmp_path):

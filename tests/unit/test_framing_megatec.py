@@ -68,6 +68,28 @@ def test_ratings_are_not_taken_for_the_status_nor_the_status_for_ratings() -> No
     assert speech.find(F, b"#SANTAK          C1K        V1.00     \r") is None
 
 
+PROTOCOL = AskText(1, "M")
+
+
+@pytest.mark.parametrize("noise", [b"", b"M\r", b"(226.0 195.0\r"])
+def test_the_letter_of_a_protocol_has_no_mark(noise: bytes) -> None:
+    assert speech.find(PROTOCOL, noise + b"V") is None
+    found = speech.find(PROTOCOL, noise + b"V\r")
+    assert found is not None
+    assert speech.decode(PROTOCOL, found.pdu) == "V"
+
+
+@pytest.mark.parametrize("other", [b"VV\r", b"v\r", b"5\r", STATUS, RATINGS])
+def test_anything_but_one_capital_is_no_letter(other: bytes) -> None:
+    assert speech.find(PROTOCOL, other) is None
+
+
+def test_a_unit_that_sends_the_question_for_its_letter_back_does_not_know_it() -> None:
+    assert speech.find(PROTOCOL, b"M\r") is None
+    with pytest.raises(DeviceRefused):
+        speech.silence(PROTOCOL, b"M\r")
+
+
 @pytest.mark.parametrize("answer", [b"(NAK\r", b"NAK\r"])
 def test_no_is_a_refusal(answer: bytes) -> None:
     found = speech.find(Q1, answer)

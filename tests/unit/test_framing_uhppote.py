@@ -2,6 +2,7 @@
 
 import contextlib
 from datetime import date, datetime
+from ipaddress import IPv4Address
 
 import pytest
 from hypothesis import given
@@ -137,3 +138,38 @@ def test_rubbish_is_no_answer_or_is_read_without_an_escape(data: bytes):
         uhppote.read_time(forged)
         with contextlib.suppress(BadReply):
             uhppote.read_card(forged)
+
+
+# --- listeners, and what is pushed to them ----------------------------------------------------------------------------
+
+
+def test_a_listener_is_written_and_read_as_a_client_of_the_community_does():
+    wanted = uhppote.Listener(IPv4Address("192.168.1.10"), 60001, 30)
+    asked = uhppote.frame(AskController(1, SERIAL, uhppote.SET_LISTENER, uhppote.set_listener(wanted)))
+    assert asked == theirs.set_listener_request(SERIAL, wanted.address, wanted.port, wanted.every_s)
+    answer = bytes.fromhex("17920000") + SERIAL.to_bytes(4, "little") + asked[8:]
+    told = their_decode.get_listener_response(answer)
+    assert uhppote.read_listener(answer) == uhppote.Listener(told.address, told.port, told.interval) == wanted
+    assert str(wanted) == "192.168.1.10:60001"
+
+
+def test_a_controller_that_declines_a_listener_has_refused():
+    request = AskController(1, SERIAL, uhppote.SET_LISTENER, bytes(7))
+    for said, done in ((b"\1", True), (b"\0", False)):
+        answer = uhppote.frame(AskController(1, SERIAL, uhppote.SET_LISTENER, said))
+        assert uhppote.answers(request, answer)
+        if done:
+            assert uhppote.check(request, answer) == answer
+        else:
+            with pytest.raises(DeviceRefused):
+                uhppote.check(request, answer)
+
+
+@pytest.mark.parametrize("mark", [0x17, 0x19])
+def test_what_is_a_push_is_one_for_a_client_of_the_community_as_well(mark: int):
+    packet = bytes([mark, 0x20, 0, 0]) + SERIAL.to_bytes(4, "little") + bytes(56)
+    assert uhppote.pushed_by(packet) == their_decode.event(packet).controller == SERIAL
+    for other in (packet[:63], packet + b"\0", b"\x18" + packet[1:], packet[:1] + b"\x94" + packet[2:], b""):
+        assert uhppote.pushed_by(other) is None
+        with pytest.raises(ValueError):
+            their_decode.event(other)

@@ -1,6 +1,7 @@
 """The simulated door controller against the codec of a client of its community."""
 
 from datetime import date, datetime
+from ipaddress import IPv4Address
 
 import pytest
 from uhppoted import decode, encode
@@ -106,3 +107,26 @@ def test_all_cards_go_only_by_the_magic_word(panel: Panel):
     assert not decode.delete_all_cards_response(ask(panel, forged)).deleted
     assert decode.delete_all_cards_response(ask(panel, encode.delete_cards_request(SERIAL))).deleted
     assert panel.cards == []
+
+
+def test_events_are_pushed_once_to_the_listener_that_is_set(panel: Panel):
+    panel.watch(OPEN, NOW)
+    assert panel.news(OPEN, CLOSED, NOW) == [], "nobody is set, and it is not told later"
+    address = IPv4Address("127.0.0.1")
+    assert decode.set_listener_response(ask(panel, encode.set_listener_request(SERIAL, address, 60001, 15))).ok
+    held = decode.get_listener_response(ask(panel, encode.get_listener_request(SERIAL)))
+    assert (held.address, held.port, held.interval) == (address, 60001, 15)
+    assert panel.pushes_to == ("127.0.0.1", 60001)
+    assert panel.news(OPEN, CLOSED, NOW) == []
+    panel.watch(CLOSED, NOW)
+    panel.swipe(8165537, 2, NOW)
+    first, second = (decode.event(packet) for packet in panel.news(CLOSED, CLOSED, NOW))
+    assert (first.event_index, first.event_type, first.event_door, first.door_1_open) == (2, 2, 1, False)
+    assert (second.event_index, second.event_type, second.event_card, second.event_access_granted) == (3, 1, 8165537, 0)
+    assert panel.news(CLOSED, CLOSED, NOW) == []
+
+
+def test_a_stubborn_controller_acknowledges_a_listener_and_keeps_its_own(panel: Panel):
+    panel.stubborn = True
+    assert decode.set_listener_response(ask(panel, encode.set_listener_request(SERIAL, IPv4Address("10.0.0.1"), 1))).ok
+    assert panel.pushes_to is None

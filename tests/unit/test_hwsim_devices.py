@@ -1,5 +1,6 @@
 """Register images and OID tables against values worked out by hand from the vendors' tables."""
 
+import re
 import struct
 from dataclasses import replace
 from datetime import datetime
@@ -10,6 +11,7 @@ from hwsim.devices import PRODUCTS, spoken
 from hwsim.devices.access import AccessProduct, Panel
 from hwsim.devices.image import Effect, Illegal, Image, ModbusProduct, Seen, take
 from hwsim.devices.oids import ABSENT, Cell, Declined, SnmpProduct
+from hwsim.devices.zte import ZteProduct
 from hwsim.plant import step
 from hwsim.plant.host import Host
 from hwsim.plant.orders import BatteryTesting, Change, ClearStrikes, Strike, UpsTesting
@@ -194,12 +196,13 @@ def test_the_site_monitor_shows_its_modules_in_the_rows_they_were_moved_to() -> 
     ("plant", "numbers"),
     [
         (PLANT, []),
-        (replace(PLANT, mains=replace(MAINS, present=(False, False, False))), [15, 19]),
-        (replace(PLANT, mains=replace(MAINS, present=(True, False, True))), [19]),
+        (replace(PLANT, mains=replace(MAINS, present=(False, False, False))), [15]),
+        (replace(PLANT, mains=replace(MAINS, present=(True, False, True))), [15]),
+        (replace(PLANT, dc=replace(PLANT.dc, bus_v=44.9)), [19]),
         (replace(PLANT, back=replace(PLANT.back, closed=False)), [31]),
         (replace(PLANT, water=True, smoke=True), [33, 35]),
     ],
-    ids=["nothing", "mains", "phase", "door", "water and smoke"],
+    ids=["nothing", "mains", "phase", "low bus", "door", "water and smoke"],
 )
 def test_the_site_monitor_has_an_alarm_with_two_traps_for_each_mishap(plant: State, numbers: list[int]) -> None:
     product = PRODUCTS["huawei-site-monitor"]
@@ -252,6 +255,61 @@ def test_the_site_monitor_sets_what_is_writable_and_judges_type_and_value() -> N
         assert declined.value.reason == reason
 
 
+def test_the_site_monitor_cuts_units_and_branches_by_their_own_rows() -> None:
+    one, two = f"{B}.7.2.1.1.6.7", f"{B}.9.3.2.1.12.2"  # LLVD1 is equip 8001 in row 7; branch 3 of the PDE in row 2
+    cut = put("huawei-site-monitor", Seen(PLANT), one, Cell("integer", 1)).memory
+    cut = {**cut, **put("huawei-site-monitor", Seen(PLANT), two, Cell("integer", 1)).memory}
+    cells = table("huawei-site-monitor", Seen(PLANT, cut))
+    assert [cells[f"{B}.7.2.1.1.99.{row}"].value for row in (7, 6, 3)] == [3, 1, 1]
+    assert [cells[f"{B}.9.3.1.1.{column}.2"].value for column in range(16, 20)] == [535, 535, 0, 535]
+    assert cells[f"{B}.9.3.2.1.12.2"].value == 1
+    assert put("huawei-site-monitor", Seen(PLANT, cut), one, Cell("integer", 2)).memory == {1: 0}
+    battery = put("huawei-site-monitor", Seen(PLANT), f"{B}.7.2.1.1.6.3", Cell("integer", 1))
+    assert battery.orders == (Change("battery", (("connected", False),)),)
+    for oid, value in (("7.2.1.1.6.7", 3), ("7.2.1.1.5.7", 1), ("9.3.2.1.14.2", 1), ("9.3.2.1.10.1", 1)):
+        with pytest.raises(Declined):
+            put("huawei-site-monitor", Seen(PLANT), f"{B}.{oid}", Cell("integer", value))
+
+
+def test_the_site_monitor_tells_smoke_water_doors_and_what_is_wired_to_its_inputs() -> None:
+    plant = replace(PLANT, water=True, smoke=True, back=replace(PLANT.back, closed=False))
+    cells = table("huawei-site-monitor", Seen(plant, inputs=(False, False, True)))
+    shown = [cells[f"{B}.8.2.{place}"].value for place in ("13.1.4.5601", "14.1.4.5701", "15.1.4.5801", "15.1.4.5802")]
+    assert shown == [1, 1, 0, 1]
+    assert [cells[f"{B}.8.2.3.1.99.{k}"].value for k in range(1, 6)] == [1, 2, 1, 1, 1]
+    assert [cells[f"{B}.28.1.1.{column}.4101"].value for column in (4, 5, 10)] == [-5, 61, 51]
+
+
+def test_a_dc_air_conditioner_takes_whole_degrees_within_the_range_of_its_mode() -> None:
+    air, row = f"{B}.10.2.2.1", 79
+    seen = Seen(replace(PLANT, air=(AirConditioner(cool_on_c=45.0, cool_band_c=8.0),)))
+    cells = table("huawei-dc-aircon", seen)
+    assert [cells[f"{air}.{column}.{row}"].value for column in (6, 7, 14, 15, 21)] == [2, 1, 45, 37, 21]
+    (order,) = put("huawei-dc-aircon", seen, f"{air}.14.{row}", Cell("integer", 38)).orders
+    assert order == Change("air", (("cool_on_c", 38.0), ("cool_band_c", 1.0)), 0)
+    assert put("huawei-dc-aircon", seen, f"{B}.10.1.3.0", Cell("integer", 3)).memory == {1: 3}
+    smart = Seen(seen.plant, {1: 3})
+    for of, oid, cell in (
+        (seen, f"{air}.14.{row}", Cell("integer", 51)),
+        (seen, f"{air}.14.{row}", Cell("integer", 37)),  # the off temperature
+        (seen, f"{air}.14.{row}", Cell("gauge", 40)),
+        (seen, f"{air}.13.{row}", Cell("integer", 40)),
+        (smart, f"{air}.15.{row}", Cell("integer", 32)),
+    ):
+        with pytest.raises(Declined):
+            put("huawei-dc-aircon", of, oid, cell)
+    assert put("huawei-dc-aircon", seen, f"{air}.15.{row}", Cell("integer", 32)).orders
+
+
+def test_a_lithium_group_shows_tenths_and_its_states() -> None:
+    dc = replace(
+        PLANT.dc, load_a=10.0, battery=replace(PLANT.dc.battery, charge=0.5, current_a=-12.3, mode="discharge")
+    )
+    cells = table("huawei-lithium-battery", Seen(replace(PLANT, dc=dc)))
+    shown = [cells[f"{B}.17.1.1.{column}.96"].value for column in (4, 5, 6, 7, 8, 9, 11, 12)]
+    assert shown == [5, 535, -123, 1000, 500, 250, 50, 3]
+
+
 def test_an_rfc1628_card_shows_battery_operation_and_takes_a_test_by_oid() -> None:
     plant = step(PLANT, 5, [Change("mains", (("present", (False,) * 3),))])
     cells = table("ups-mib", Seen(plant))
@@ -293,5 +351,10 @@ def test_every_product_shows_something_before_and_after_a_storm() -> None:
             elif isinstance(product, AccessProduct):
                 asked = bytes.fromhex("17200000 01000000").ljust(64, b"\0")
                 assert Panel(1).answer(asked, (False,) * 4, (False,) * 4, datetime(2026, 11, 24, 12, 0))
+            elif isinstance(product, ZteProduct):
+                values = product.values(seen)
+                assert values
+                assert all(re.fullmatch(r"-?\d+(\.\d+)?", text) for text in values.values())
+                assert isinstance(product.alarm(seen), bool)
             else:
                 assert all(said for said in spoken.shown(product, seen).values())

@@ -348,3 +348,32 @@ writes:
     assert write.confirm
     assert (write.confirm.expected, write.confirm.within_s) == (0, 5)
     assert write.confirm.block.request == plan.GetOids(("1.3.9.0",))
+
+
+def test_a_device_all_of_whose_points_stand_in_rows_is_asked_before_they_are_found_and_when_there_are_none(
+    tmp_path: Path,
+) -> None:
+    it = product(
+        tmp_path,
+        """
+protocol: snmp
+members: {thermohygrometer: 1}
+tables:
+  probes: {index: 1.3.8.1, points: {thermohygrometer.temperature: {column: 1.3.8.1, unit: °C}}}
+""",
+    )
+    device = rig.device(it)
+    uptime = [("slow", ("1.3.6.1.2.1.1.3.0",))]
+    assert asked(plan.blocks(it, device)) == uptime
+    assert asked(plan.blocks(it, device, {"probes": ()})) == uptime
+    assert asked(plan.blocks(it, device, {"probes": ("7",)})) == [("slow", ("1.3.8.1.7",))]
+    (block,) = plan.blocks(it, device)
+    assert codec.decode(block, {"1.3.6.1.2.1.1.3.0": 4711}, it, device) == {}
+    assert plan.blocks(it, rig.device(it, roles={"thermohygrometer": []})) == ()
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in profile.SHIPPED.glob("*.yaml")))
+def test_every_shipped_profile_that_fills_something_has_something_to_ask_from_the_start(name: str) -> None:
+    it = rig.load(name)
+    device = rig.device(it)
+    assert plan.blocks(it, device) or not any(device.roles.values())

@@ -298,6 +298,28 @@ def test_nothing_is_written_without_the_permission_that_the_profile_wants(tmp_pa
     (permit,) = order(tmp_path, text, "rectifier.onOff", 1).permits
     assert permit.block.request == ReadRegisters(1, 3, 20, 1)
     assert permit.values == (2, 4)
+    assert order(tmp_path, text, "rectifier.onOff", 0).permits == (permit,)
+
+
+def test_a_permission_may_be_for_one_value_of_the_order(tmp_path: Path) -> None:
+    text = MODBUS + "  rectifier.onOff: {write: coil 9, require: {point: mode, is: 2, for: 1}, momentary: true}\n"
+    (permit,) = order(tmp_path, text, "rectifier.onOff", 1).permits
+    assert permit.values == (2,)
+    assert order(tmp_path, text, "rectifier.onOff", 0).permits == ()
+
+
+def test_a_value_for_which_there_is_no_command_is_declined(tmp_path: Path) -> None:
+    text = """\
+protocol: megatec
+members: {ups: 1}
+points:
+  battery_test: {read: QS field 8 char 6, write: {1: T}}
+writes:
+  ups.testStartStop: {point: battery_test}
+"""
+    assert order(tmp_path, text, "ups.testStartStop", 1).requests == (AskText(1, "T", answered=False),)
+    with pytest.raises(plan_writes.UnknownWrite, match="battery_test does not take 0"):
+        order(tmp_path, text, "ups.testStartStop", 0)
 
 
 # --- faults of the file
@@ -322,6 +344,7 @@ HEATING = "airConditioners.autoHeatingTemp"
         (MODBUS, ON_OFF, "write: coil 9, confirm: {point: swich}", "did you mean switch?"),
         (MODBUS, ON_OFF, "write: coil 9, require: {point: mod, is: 1}, momentary: true", "did you mean mode?"),
         (MODBUS, ON_OFF, "write: coil 9, require: {point: mode}, momentary: true", "the values that permit a write"),
+        (MODBUS, ON_OFF, "write: coil 9, require: {point: mode, is: 1, for: 2}, momentary: true", "valid: 0, 1"),
         (MODBUS, ON_OFF, "point: switch", "there is no writable point switch"),
         (MODBUS, ON_OFF, "steps: [{write: coil 9, mop: 3}], momentary: true", "there is no such key"),
         (MODBUS, HEATING, "write: holding 9, map: {1: 1}, momentary: true", "is a measured value"),

@@ -75,7 +75,7 @@ def test_a_card_is_in_no_text_of_a_question():
         ("card 1", "card 5", "it.yaml:9:11", "'card DOOR'"),
         ("open 1", "close 1", "it.yaml:8:36", "write 'open DOOR'"),
         ("count: swipe1", "count: swipe", "it.yaml:9:34", "there is no point swipe; did you mean swipe1?"),
-        ("as: u32, shows", "as: u16, shows", "it.yaml:9:25", "cannot be 'u16'; valid: u8, u32"),
+        ("as: u32, shows", "as: f32, shows", "it.yaml:9:25", "cannot be 'f32'; did you mean u32?; valid: u8, u16, u32"),
     ],
 )
 def test_a_fault_of_the_file_is_told_with_its_place(tmp_path: Path, old: str, new: str, where: str, what: str):

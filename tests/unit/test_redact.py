@@ -77,8 +77,8 @@ def test_a_transcript_of_a_card_reader_holds_no_card_and_its_meaning_is_left_to_
     product = rig.load("huawei-cabinet-lock")
     it = rig.device(product)
     tape = Tape()
-    tape.note(ReadRegisters(1, 3, 0, 6), (1, 1, 7, 4, 0x00BC, 0x614E))
+    tape.note(ReadRegisters(1, 3, 0x1000, 8), (1, 1, 7, 5, 0x2700, 0xBC61, 0x4E00, 0))
     (case,) = YAML(typ="safe", pure=True).load(transcript(tape, product, it, {}))["cases"]
-    assert case["image"] == {"holding": {0: [1, 1, 7, 4, 0, 0]}}
-    assert case["asks"] == [[3, 0, 6]]
+    assert case["image"] == {"holding": {0x1000: [1, 1, 7, 5, 0, 0, 0, 0]}}
+    assert case["asks"] == [[3, 0x1000, 8]]
     assert case["expected"] == {}

@@ -54,6 +54,8 @@ CASES = {
     "gateway without units": (look(unit(1, DEAD), kind="modbus-tcp"), ("all-silent",)),
     "gateway says silent": (look(unit(1, GOOD), unit(2, [E.GATEWAY] * 9), kind="modbus-tcp"), ("gateway",)),
     "agent silent": (look(unit(0, DEAD), kind="snmp"), ("agent-silent",)),
+    "controller silent": (look(unit(1, DEAD), unit(2, GOOD), kind="uhppote"), ("agent-silent",)),
+    "device asked by datagrams silent": (look(unit(1, DEAD), kind="udp"), ("agent-silent",)),
     "late": (look(unit(1, GOOD), unit(2, DEAD, late_s=(0.31, 0.33, 0.32))), ("late",)),
     "head lost": (look(unit(1, mixed(E.HEAD), (Trouble(E.HEAD, 0, 7),) * 10), unit(2, GOOD)), ("head",)),
     "head broken": (look(unit(1, mixed(E.CRC), spread(*[0, 1, 0, 0, 2, 0, 0, 1, 0, 40]))), ("head",)),
@@ -113,6 +115,15 @@ def test_every_way_of_being_down_is_told_with_its_place(kind):
     (hint,) = hints(look(unit(1, GOOD), down=Down(kind, "cannot open")))
     assert "/dev/ttyS1" in hint.text.zh
     assert "/dev/ttyS1" in hint.text.en
+
+
+def test_where_there_is_no_wiring_a_hint_speaks_of_none():
+    for kind in ("snmp", "uhppote", "udp"):
+        (hint,) = hints(look(unit(7, DEAD), kind=kind))
+        assert "A/B" not in hint.text.en
+        assert "45 questions" in hint.text.en
+        assert "45 次" in hint.text.zh
+        assert kind == "snmp" or "1.unit7" in hint.text.en
 
 
 def test_a_hint_names_the_device_and_its_figures():
