@@ -364,7 +364,7 @@ async def siege(line: Link, peer: Peer, tally: Tally, fate: random.Random, until
 
 def stood_still(line: Link, peer: Peer, tally: Tally) -> bool:
     """Tell whether the latest question may have failed because this machine was busy."""
-    sent_at = next((frame.at for frame in reversed(line.frames) if frame.direction == "sent"), 0.0)
+    sent_at = next((frame.at for frame in reversed(line.journal.frames) if frame.direction == "sent"), 0.0)
     now = asyncio.get_running_loop().time()
     return peer.heard_at - sent_at > STALL_S or peer.heard_at < sent_at or now - tally.stalled_at < 3 * RESPONSE_S
 

@@ -47,7 +47,7 @@ async def test_memory_disk_and_addresses_are_those_of_this_computer(host, tmp_pa
     assert reply[f"disk_total_kb:{tmp_path}"] == disk.total // 1024
     assert abs(reply[f"disk_used_percent:{tmp_path}"] - disk.percent) < 1
     assert reply["ip:lo"] == "127.0.0.1"
-    assert host.statistics[0].ok == 1
+    assert host.journal.statistics[0].ok == 1
 
 
 async def test_the_processor_at_work_is_seen(host):

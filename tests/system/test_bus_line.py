@@ -46,8 +46,8 @@ async def test_registers_bits_and_writes_are_answered(wire):
         assert await line.transact(WriteRegisters(1, 16, 5, (1, 2, 3)), T) == ()
         assert await line.transact(WriteRegisters(1, 6, 5, (9,)), T) == ()
         assert await line.transact(WriteBit(1, 3, True), T) == ()
-        assert {unit: counts.ok for unit, counts in line.statistics.items()} == {1: 5, 2: 1}
-        assert line.frames[-1].data == line.frames[-2].data
+        assert {unit: counts.ok for unit, counts in line.journal.statistics.items()} == {1: 5, 2: 1}
+        assert line.journal.frames[-1].data == line.journal.frames[-2].data
 
 
 async def test_pymodbus_as_the_unit_understands_every_request():
@@ -144,7 +144,7 @@ async def test_a_refusal_carries_its_code(wire):
             with pytest.raises(DeviceRefused) as refused:
                 await line.transact(request, T)
             assert refused.value.code == 2
-        assert line.statistics[1].refused == 2
+        assert line.journal.statistics[1].refused == 2
 
 
 # --- loss and return ------------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ async def test_a_broken_answer_is_a_bad_reply_and_the_next_question_is_answered(
     async with wire(Far(once)) as line:
         await fails(BadReply, line.transact(ReadRegisters(1, 3, 100, 4), T))
         assert await line.transact(ReadRegisters(1, 3, 200, 3), T) == (200, 201, 202)
-        assert (line.statistics[1].bad, line.statistics[1].ok) == (1, 1)
+        assert (line.journal.statistics[1].bad, line.journal.statistics[1].ok) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ async def test_a_silent_unit_is_no_reply_and_its_neighbour_is_answered(wire):
         await fails(NoReply, line.transact(ReadRegisters(2, 3, 100, 4), T), "nothing in 0.1 s")
         assert 0.09 < time.monotonic() - began < 0.4
         assert await line.transact(ReadRegisters(1, 3, 200, 4), T) == (200, 201, 202, 203)
-        assert (line.statistics[2].timeouts, line.statistics[1].timeouts) == (1, 0)
+        assert (line.journal.statistics[2].timeouts, line.journal.statistics[1].timeouts) == (1, 0)
 
 
 async def test_a_late_answer_is_not_taken_for_the_next_one_and_the_line_waits_no_longer_than_for_it(wire):
@@ -96,7 +96,7 @@ async def test_a_late_answer_is_not_taken_for_the_next_one_and_the_line_waits_no
         await fails(NoReply, line.transact(ReadRegisters(1, 3, 100, 4), slow))
         assert await line.transact(ReadRegisters(1, 3, 200, 4), slow) == (200, 201, 202, 203)
         assert 0.39 < time.monotonic() - began < 0.59
-        assert line.statistics[1].late == 1
+        assert line.journal.statistics[1].late == 1
 
 
 async def test_an_answer_that_comes_very_late_is_not_taken_for_another():
@@ -142,7 +142,7 @@ async def test_a_cancelled_question_leaves_the_line_safe(wire):
         with pytest.raises(asyncio.CancelledError):
             await asking
         assert await line.transact(ReadRegisters(1, 3, 200, 4), T) == (200, 201, 202, 203)
-        assert line.statistics[1].late == 1
+        assert line.journal.statistics[1].late == 1
 
 
 async def test_a_line_that_is_never_silent_is_given_up_for_this_question(wire):

@@ -118,7 +118,7 @@ async def test_pymodbus_as_the_device_understands_every_request():
         with pytest.raises(DeviceRefused) as refused:
             await link.transact(ReadRegisters(4, 3, 195, 10), T)
         assert refused.value.code == 2
-        assert (link.statistics[4].ok, link.statistics[4].refused) == (8, 1)
+        assert (link.journal.statistics[4].ok, link.journal.statistics[4].refused) == (8, 1)
     finally:
         await link.close()
         await server.shutdown()
@@ -174,7 +174,7 @@ async def test_a_late_answer_is_dropped_and_the_next_question_need_not_wait():
     async with device(lambda r: [(delays.pop() if delays else 0.05, good(r))]) as (link, _):
         await fails(NoReply, link.transact(ReadRegisters(1, 3, 100, 4), T), "in 0.1 s")
         assert await link.transact(ReadRegisters(1, 3, 200, 4), T) == (200, 201, 202, 203)
-        assert link.statistics[1].late == 1
+        assert link.journal.statistics[1].late == 1
 
 
 async def test_a_cancelled_question_does_not_answer_the_next():

@@ -50,7 +50,7 @@ async def test_an_answer_that_comes_behind_an_unasked_frame_is_the_answer():
     async with line((0.0, EVENT), (0.01, ANSWER[:11]), (0.02, ANSWER[11:])) as (link, asked):
         assert await link.transact(QUERY, T) == ANSWER
         assert asked == [bytes.fromhex("7e0901000000020016") + asked[0][9:]]
-        assert link.statistics[9].ok == 1
+        assert link.journal.statistics[9].ok == 1
 
 
 async def test_a_command_takes_its_time_and_silence_is_obedience():

@@ -169,7 +169,7 @@ async def test_every_version_reads_walks_and_tells_what_is_missing(snmpd, settin
         assert len(rows) > 5
         assert b"MIB" in rows[0][1]
         assert await agent.transact(WalkColumn(MISSING), T) == ()
-        assert (agent.statistics[0].ok, agent.statistics[0].timeouts) == (5, 0)
+        assert (agent.journal.statistics[0].ok, agent.journal.statistics[0].timeouts) == (5, 0)
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ async def test_wrong_keys_are_a_bad_reply_and_a_wrong_community_no_reply(snmpd):
         await fails(BadReply, agent.transact(GetOids((UPTIME,)), T), "user|User")
     async with agent_of(snmpd, community="secret") as agent:
         await fails(NoReply, agent.transact(GetOids((UPTIME,)), QUICK), "nothing in 0.1 s")
-        assert not any(b"secret" in frame.data for frame in agent.frames)
+        assert not any(b"secret" in frame.data for frame in agent.journal.frames)
 
 
 async def test_two_buses_with_the_same_user_name_and_other_keys_do_not_disturb_each_other(snmpd):
@@ -416,8 +416,8 @@ async def test_late_and_foreign_answers_are_not_taken_and_rubbish_does_not_hide_
             with contextlib.suppress(NoReply, BadReply):
                 assert await agent.transact(GetOids((oid,)), Timing(0.02, 0.0)) == {oid: n}
                 answered += 1
-        assert agent.statistics[0].late > 0
-        assert agent.statistics[0].bad > 0
+        assert agent.journal.statistics[0].late > 0
+        assert agent.journal.statistics[0].bad > 0
     assert answered > 40
 
 

@@ -194,7 +194,7 @@ async def test_a_unit_counts_under_its_own_number() -> None:
         await link.transact(ANALOG, T)
         with pytest.raises(NoReply):
             await link.transact(AskYdt(9, 0x21, 0x41, 0x41, b""), T)
-        assert {unit: (one.ok, one.timeouts) for unit, one in link.statistics.items()} == {
+        assert {unit: (one.ok, one.timeouts) for unit, one in link.journal.statistics.items()} == {
             7: (1, 0),
             1: (1, 0),
             9: (0, 1),

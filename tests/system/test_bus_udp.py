@@ -51,15 +51,15 @@ async def test_a_question_gets_its_answer_whole():
     async with far_end((0.0, ANSWER)) as (link, far):
         assert await link.transact(ASK, T) == ANSWER
         assert [len(one) for one in far.asked] == [24]
-        assert link.statistics[1].ok == 1
-        assert [frame.direction for frame in link.frames] == ["sent", "received"]
+        assert link.journal.statistics[1].ok == 1
+        assert [frame.direction for frame in link.journal.frames] == ["sent", "received"]
 
 
 async def test_what_is_no_answer_is_passed_over_and_counted():
     rubbish = [b"d", ANSWER[:20], ANSWER + b"\0", b"\1" + ANSWER[1:], struct.pack("<3I", 100, 1, 26) + bytes(14)]
     async with far_end(*((0.01 * k, one) for k, one in enumerate([*rubbish, ANSWER]))) as (link, _):
         assert await link.transact(ASK, T) == ANSWER
-        assert link.statistics[1].late == len(rubbish)
+        assert link.journal.statistics[1].late == len(rubbish)
 
 
 async def test_silence_is_no_reply_and_an_answer_after_it_is_late():
@@ -68,7 +68,7 @@ async def test_silence_is_no_reply_and_an_answer_after_it_is_late():
             await link.transact(ASK, T)
         assert not isinstance(silent.value, BusDown)
         await asyncio.sleep(0.1)
-        assert (link.statistics[1].timeouts, link.statistics[0].late) == (1, 1)
+        assert (link.journal.statistics[1].timeouts, link.journal.statistics[0].late) == (1, 1)
         with pytest.raises(TypeError, match="not asked by datagrams"):
             await link.transact(ReadRegisters(1, 3, 0, 1), T)
 

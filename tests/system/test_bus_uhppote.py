@@ -60,8 +60,8 @@ async def test_a_question_is_64_bytes_and_so_is_its_answer():
     async with far_end(lambda _: [(0.0, answer(0x58, b"\x10\x27"))]) as (link, far):
         assert await link.transact(COUNT, T) == answer(0x58, b"\x10\x27")
         assert far.asked == [answer(0x58)]
-        assert link.statistics[3].ok == 1
-        assert [frame.direction for frame in link.frames] == ["sent", "received"]
+        assert link.journal.statistics[3].ok == 1
+        assert [frame.direction for frame in link.journal.frames] == ["sent", "received"]
 
 
 async def test_what_is_no_answer_to_this_question_is_passed_over():
@@ -69,7 +69,7 @@ async def test_what_is_no_answer_to_this_question_is_passed_over():
     script = [(0.01 * k, one) for k, one in enumerate([*rubbish, answer(0x58, b"\7")])]
     async with far_end(lambda _: script) as (link, _):
         assert await link.transact(COUNT, T) == answer(0x58, b"\7")
-        assert link.statistics[3].late == len(rubbish)
+        assert link.journal.statistics[3].late == len(rubbish)
 
 
 async def test_a_card_that_was_asked_for_before_is_no_answer():
@@ -90,7 +90,7 @@ async def test_a_function_that_was_declined_and_one_that_was_done():
         with pytest.raises(DeviceRefused):
             await link.transact(AskController(3, SERIAL, 0x40, b"\1"), T)
         assert await link.transact(AskController(3, SERIAL, 0x40, b"\1"), T)
-        assert link.statistics[3].refused == 1
+        assert link.journal.statistics[3].refused == 1
 
 
 async def test_the_card_that_opened_a_door_is_found_behind_the_doors_opening():

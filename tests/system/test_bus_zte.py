@@ -101,9 +101,9 @@ async def test_an_object_is_asked_by_get_on_a_connection_of_its_own():
         assert await link.transact(CLIMATE, T) == GOOD
         assert far.asked[0].startswith(b"GET /jscmd/objdataquery?objId=1101&mId=0 HTTP/1.1\r\n")
         assert far.connections == 2
-        assert link.statistics[1].ok == 2
-        assert [frame.direction for frame in link.frames] == ["sent", "received"] * 2
-        assert link.frames[1].data == VALUES
+        assert link.journal.statistics[1].ok == 2
+        assert [frame.direction for frame in link.journal.frames] == ["sent", "received"] * 2
+        assert link.journal.frames[1].data == VALUES
 
 
 async def test_202_is_an_answer_as_well():
@@ -163,7 +163,7 @@ async def test_the_password_goes_over_the_wire_as_a_digest_and_stands_nowhere():
         assert len(far.asked) == 3, "the second question needs no challenge"
         assert b'username="admin"' in far.asked[1]
         assert not any(b"geheim-7" in one for one in far.asked)
-        assert not any(b"geheim-7" in one.data or b"Digest" in one.data for one in link.frames)
+        assert not any(b"geheim-7" in one.data or b"Digest" in one.data for one in link.journal.frames)
 
 
 @pytest.mark.parametrize(("login", "said"), [({}, "wants a"), ({"user": "admin", "password": "geheim-7"}, "does not")])
@@ -177,7 +177,9 @@ async def test_a_login_that_is_missing_or_wrong_is_told_and_not_tried_on_and_on(
         with pytest.raises(BusDown, match=r"401.*next attempt in 0\.\d s"):
             await link.transact(CLIMATE, T)
         assert len(far.asked) == asked <= 2
-        assert 1 not in link.statistics or link.statistics[1].timeouts == 0, "it says nothing of the object"
+        assert 1 not in link.journal.statistics or link.journal.statistics[1].timeouts == 0, (
+            "it says nothing of the object"
+        )
 
 
 # --- servers that do what they should not
@@ -347,7 +349,7 @@ async def test_a_lock_is_asked_through_the_tunnel():
         head, _, body = far.asked[0].partition(b"\r\n\r\n")
         assert head.startswith(b"POST /jscmd/serialsend HTTP/1.1\r\n")
         assert json.loads(body)["params"] == {"objid": "1801", "data": "fgEBAAAAAgAW4yV+fg==", "endchar": ""}
-        assert link.statistics[1].ok == 1
+        assert link.journal.statistics[1].ok == 1
 
 
 async def test_what_stands_around_an_answer_is_passed_over():

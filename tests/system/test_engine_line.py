@@ -81,7 +81,7 @@ async def test_a_late_answer_that_comes_while_another_unit_is_asked_is_known_for
     async with line(lambda unit, n: (0.25 if n == 0 else 0.0) if unit == 2 else 0.1) as link:
         await silent(link, 2)
         assert await timed(link, 1, 100) < 0.1 + SLACK_S  # the same shape as the late one
-        assert link.statistics[2].late == 1
+        assert link.journal.statistics[2].late == 1
         assert await timed(link, 2, 500) < SLACK_S  # nothing is owed any more
         # From now on this unit is known to be late, and the line is held for it.
         assert link.held_s(ReadRegisters(1, 3, 0, 4)) < 0.01
@@ -91,7 +91,7 @@ async def test_a_unit_that_has_answered_late_is_waited_for_by_the_whole_line():
     async with line(lambda unit, n: {0: 0.25, 1: None}.get(n, 0.0) if unit == 2 else 0.0) as link:
         await silent(link, 2)
         await asyncio.sleep(0.1)
-        assert link.statistics[2].late == 1
+        assert link.journal.statistics[2].late == 1
         await silent(link, 2)
         assert 0.15 < link.held_s(ReadRegisters(1, 3, 0, 4)) <= 0.2
         assert 0.1 < await timed(link, 1, 300) < 0.2 + SLACK_S
@@ -117,7 +117,7 @@ async def test_a_cancelled_question_is_waited_for_by_everybody_until_its_answer_
         with pytest.raises(asyncio.CancelledError):
             await asking
         assert await timed(link, 1, 100) < 0.2 + SLACK_S
-        assert link.statistics[2].late == 1
+        assert link.journal.statistics[2].late == 1
 
 
 # --- looking for rows -----------------------------------------------------------------------------------------------

@@ -121,7 +121,7 @@ class Rig:
 
     @property
     def transactions(self) -> int:
-        return self.link.statistics[0].ok
+        return self.link.journal.statistics[0].ok
 
 
 @pytest.fixture(scope="module")

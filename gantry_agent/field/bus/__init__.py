@@ -8,7 +8,7 @@ hold, when to ask, and how often to try again are the poller's.
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from gantry_agent.field.bus.journal import Frame, Journal, UnitStatistics
+from gantry_agent.field.bus.journal import Journal
 from gantry_agent.field.request import Reply, Request, Timing
 from gantry_agent.model import Bus
 
@@ -18,15 +18,7 @@ class Link(Protocol):
 
     @property
     def journal(self) -> Journal:
-        """Give what the bus remembers of its conversations."""
-
-    @property
-    def statistics(self) -> Mapping[int, UnitStatistics]:
-        """Give the counts so far by unit; a medium without units counts under 0."""
-
-    @property
-    def frames(self) -> tuple[Frame, ...]:
-        """Give the latest frames of both directions, oldest first."""
+        """Give what the bus remembers of its conversations; a medium without units counts under 0."""
 
     def held_s(self, request: Request | None = None) -> float:
         """Tell how long the medium is not ready for this question, or for any: a pause to be kept, answers still owed.

@@ -9,13 +9,12 @@ use are over the time since they were last read.
 import asyncio
 import socket
 import time
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import psutil
 
-from gantry_agent.field.bus.journal import Frame, Journal, UnitStatistics
+from gantry_agent.field.bus.journal import Journal
 from gantry_agent.field.request import HostValues, ReadHost, Reply, Request, Timing
 from gantry_agent.model import Bus, NoReply, Value
 
@@ -152,20 +151,8 @@ class Host:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="host")
         self._readings = Readings()
         self._running: asyncio.Future[HostValues] | None = None
-        self._journal = Journal()
+        self.journal = Journal()
         self._closed = False
-
-    @property
-    def journal(self) -> Journal:
-        return self._journal
-
-    @property
-    def statistics(self) -> Mapping[int, UnitStatistics]:
-        return self._journal.statistics
-
-    @property
-    def frames(self) -> tuple[Frame, ...]:
-        return self._journal.frames
 
     def held_s(self, request: Request | None = None) -> float:  # noqa: ARG002 - this computer needs no pause
         return 0.0
@@ -175,7 +162,7 @@ class Host:
             raise TypeError(f"cannot ask this computer for {request}: not ReadHost")
         loop = asyncio.get_running_loop()
         began = loop.time()
-        with self._journal.transaction(0):
+        with self.journal.transaction(0):
             if self._closed:
                 raise NoReply(f"cannot read {self._name}: bus closed")
             if self._running is not None and not self._running.done():
@@ -188,7 +175,7 @@ class Host:
                     reply = await asyncio.shield(self._running)
             except TimeoutError as error:
                 raise NoReply(f"cannot read {self._name}: not done in {timing.response_s:g} s") from error
-        self._journal.answered(0, loop.time() - began)
+        self.journal.answered(0, loop.time() - began)
         return reply
 
     async def close(self) -> None:

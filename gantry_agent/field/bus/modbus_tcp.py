@@ -7,10 +7,9 @@ made anew. Frames are `framing.modbus`; the connection itself is `stream`.
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
 
 from gantry_agent.core.stethoscope import Ending, Trouble
-from gantry_agent.field.bus.journal import Backoff, Frame, Journal, UnitStatistics, number_setting, text_setting
+from gantry_agent.field.bus.journal import Backoff, Journal, number_setting, text_setting
 from gantry_agent.field.bus.stream import Stream, connect
 from gantry_agent.field.framing import modbus
 from gantry_agent.field.request import Reply, Request, Timing
@@ -28,7 +27,7 @@ class ModbusTcp:
         self._port = int(number_setting(bus.settings, "port", PORT))
         self._where = f"{self._host} port {self._port}"
         self._turn = asyncio.Lock()
-        self._journal = Journal()
+        self.journal = Journal()
         self._backoff = Backoff()
         self._down_why = ""  # why there is no connection, for those who ask during the back-off
         self._stream: Stream | None = None
@@ -40,18 +39,6 @@ class ModbusTcp:
         self._expired: deque[tuple[int, float]] = deque(maxlen=8)  # transactions without an answer, and when sent
         self._closed = asyncio.Event()
 
-    @property
-    def journal(self) -> Journal:
-        return self._journal
-
-    @property
-    def statistics(self) -> Mapping[int, UnitStatistics]:
-        return self._journal.statistics
-
-    @property
-    def frames(self) -> tuple[Frame, ...]:
-        return self._journal.frames
-
     def held_s(self, request: Request | None = None) -> float:  # noqa: ARG002 - answers are told apart by their number
         return self._not_before - asyncio.get_running_loop().time()
 
@@ -60,12 +47,12 @@ class ModbusTcp:
             raise TypeError(f"cannot ask {self._where} for {request}: not a Modbus request")
         pdu = modbus.encode(request)
         async with self._turn:
-            with self._journal.transaction(request.unit, seeking=timing.seeking):
+            with self.journal.transaction(request.unit, seeking=timing.seeking):
                 stream = await self._connected()
                 answer, latency_s = await self._exchange(stream, request.unit, pdu, timing)
                 reply = self._judge(request, answer)
             if not timing.seeking:
-                self._journal.answered(request.unit, latency_s)
+                self.journal.answered(request.unit, latency_s)
             return reply
 
     async def close(self) -> None:
@@ -113,7 +100,7 @@ class ModbusTcp:
         waiter = self._waiter = loop.create_future()
         sent = loop.time()
         stream.write(frame)
-        self._journal.frame(sent, "sent", frame)
+        self.journal.frame(sent, "sent", frame)
         timer = loop.call_at(sent + timing.response_s, self._expire, waiter, unit, timing)
         try:
             answer = await waiter
@@ -127,7 +114,7 @@ class ModbusTcp:
         self._timeouts = 0
         self._backoff.worked()
         if answer.unit != request.unit:
-            self._journal.ended(Trouble(Ending.FOREIGN))
+            self.journal.ended(Trouble(Ending.FOREIGN))
             raise BadReply(f"cannot use the answer of {self._where}: unit {answer.unit} instead of {request.unit}")
         return modbus.decode(request, answer.pdu)
 
@@ -145,7 +132,7 @@ class ModbusTcp:
         )
 
     def _on_bytes(self, data: bytes) -> None:
-        self._journal.frame(asyncio.get_running_loop().time(), "received", data)
+        self.journal.frame(asyncio.get_running_loop().time(), "received", data)
         self._received += data
         try:
             while (frame := modbus.take_mbap(self._received)) is not None:
@@ -161,13 +148,13 @@ class ModbusTcp:
         if waiter is None or waiter.done() or frame.transaction != self._transaction:
             now = asyncio.get_running_loop().time()
             took_s = next((now - sent for number, sent in self._expired if number == frame.transaction), None)
-            self._journal.came_late(frame.unit, took_s)
+            self.journal.came_late(frame.unit, took_s)
             return
         waiter.set_result(frame)
 
     def _on_lost(self, why: str) -> None:
         self._down_why = why
-        self._journal.lost(asyncio.get_running_loop().time())
+        self.journal.lost(asyncio.get_running_loop().time())
         self._drop()
         self._fail(why)
 

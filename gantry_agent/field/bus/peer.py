@@ -3,14 +3,16 @@
 It is opened at the first question, and anew after some silence, since the name may mean another address by then. It is
 connected, so that the kernel lets only that address's datagrams through and tells when the host says that nobody
 listens there. While it cannot be had, those who ask in between are told why, and when the next attempt is due. What is
-sent, and what an answer is, is not known here.
+sent, and what an answer is, is not known here. A `Dialogue` is one question and its answer at a time with such a peer.
 """
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
-from gantry_agent.field.bus.journal import Backoff, number_setting, text_setting
+from gantry_agent.field.bus.journal import Backoff, Journal, number_setting, text_setting
+from gantry_agent.field.request import Timing
 from gantry_agent.model import Bus, BusDown, NoReply
 
 OPEN_S: Final = 3.0
@@ -91,6 +93,73 @@ class Peer:
         if transport is not None and protocol is not None:
             transport.abort()
             await asyncio.shield(protocol.gone)
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    unit: int
+    is_answer: Callable[[bytes], bool]
+    waiter: asyncio.Future[bytes]
+
+
+class Dialogue:
+    """One question at a time; what comes and is no answer to it is counted and passed over."""
+
+    def __init__(self, bus: Bus, port: int | None) -> None:
+        self._peer = Peer(bus, port, self._absorb, self._fail)
+        self.where = self._peer.where
+        self.journal = Journal()
+        self._asked: _Question | None = None
+        self._not_before = 0.0
+
+    def held_s(self) -> float:
+        """Tell how long the pause after the last answer still lasts."""
+        return self._not_before - asyncio.get_running_loop().time()
+
+    async def ask(
+        self, unit: int, datagram: bytes, is_answer: Callable[[bytes], bool], timing: Timing, whom: str
+    ) -> bytes:
+        """Ask and give the answer whole. Raises NoReply, which names `whom`, or BusDown."""
+        loop = asyncio.get_running_loop()
+        if (wait_s := self.held_s()) > 0:
+            await asyncio.sleep(wait_s)
+        transport = await self._peer.opened()
+        waiter: asyncio.Future[bytes] = loop.create_future()
+        self._asked = _Question(unit, is_answer, waiter)
+        self.journal.frame(loop.time(), "sent", datagram)
+        transport.sendto(datagram)
+        timer = loop.call_later(timing.response_s, self._expire, waiter, timing, whom)
+        try:
+            answer = await waiter
+        finally:
+            timer.cancel()
+            self._asked = None
+            self._not_before = loop.time() + timing.gap_s
+        self._peer.answered()
+        return answer
+
+    async def close(self) -> None:
+        """Give the socket back; a question that waits fails."""
+        await self._peer.close()
+
+    def _absorb(self, data: bytes) -> None:
+        self.journal.frame(asyncio.get_running_loop().time(), "received", data)
+        asked = self._asked
+        if asked is None or asked.waiter.done() or not asked.is_answer(data):
+            self.journal.came_late(asked.unit if asked else 0)
+            return
+        asked.waiter.set_result(data)
+
+    def _fail(self, error: NoReply) -> None:
+        if self._asked is not None and not self._asked.waiter.done():
+            self._asked.waiter.set_exception(error)
+
+    def _expire(self, waiter: asyncio.Future[bytes], timing: Timing, whom: str) -> None:
+        if waiter.done():
+            return
+        if not timing.seeking:
+            self._peer.silent()
+        waiter.set_exception(NoReply(f"cannot get an answer from {whom}: nothing in {timing.response_s:g} s"))
 
 
 class _Datagrams(asyncio.DatagramProtocol):

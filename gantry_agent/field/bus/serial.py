@@ -26,7 +26,7 @@ from typing import Protocol
 
 from gantry_agent.core.stethoscope import Ending, Stray
 from gantry_agent.field.bus.debts import Debts
-from gantry_agent.field.bus.journal import Backoff, Frame, Journal, UnitStatistics, number_setting, text_setting
+from gantry_agent.field.bus.journal import Backoff, Journal, number_setting, text_setting
 from gantry_agent.field.bus.stream import connect
 from gantry_agent.field.bus.tty import open_tty
 from gantry_agent.field.framing import autopsy, modbus, speech
@@ -78,7 +78,7 @@ class Line:
         self._where = bus.name
         self._pace = pace(bus.settings)
         self._turn = asyncio.Lock()
-        self._journal = Journal()
+        self.journal = Journal()
         self._backoff = Backoff()
         self._down_why = ""  # why the port is not open, for those who ask during the back-off
         self._wire: Wire | None = None
@@ -103,18 +103,6 @@ class Line:
         self._told = 0  # so many of the bytes received belong to a question that failed
         self._closed = asyncio.Event()
 
-    @property
-    def journal(self) -> Journal:
-        return self._journal
-
-    @property
-    def statistics(self) -> Mapping[int, UnitStatistics]:
-        return self._journal.statistics
-
-    @property
-    def frames(self) -> tuple[Frame, ...]:
-        return self._journal.frames
-
     def held_s(self, request: Request | None = None) -> float:
         now = asyncio.get_running_loop().time()
         asked = request if isinstance(request, speech.LineRequest) else None
@@ -129,14 +117,14 @@ class Line:
             raise ValueError(f"cannot ask {request} on {self._where}: nobody answers to unit 0")
         frame = speech.frame(request)
         async with self._turn:
-            with self._journal.transaction(request.unit, seeking=timing.seeking):
+            with self.journal.transaction(request.unit, seeking=timing.seeking):
                 wire = await self._opened()
                 await self._silence(request)
                 if wire.lost:
                     raise NoReply(f"cannot ask on {self._where}: port lost")
                 reply, latency_s = await self._exchange(wire, request, frame, timing)
             if not timing.seeking:
-                self._journal.answered(request.unit, latency_s, self._silence_s, self._ending)
+                self.journal.answered(request.unit, latency_s, self._silence_s, self._ending)
             return reply
 
     async def close(self) -> None:
@@ -183,7 +171,7 @@ class Line:
 
     def _on_lost(self, why: str) -> None:
         self._down_why = why
-        self._journal.lost(asyncio.get_running_loop().time())
+        self.journal.lost(asyncio.get_running_loop().time())
         self._backoff.failed(asyncio.get_running_loop().time())
         self._fail(why)
 
@@ -210,7 +198,7 @@ class Line:
             if owed_s > 0 or self._not_before > now:
                 patience = now + wait_s + BABBLE_S
             elif now > patience:
-                self._journal.stray(Stray.BABBLE, now)
+                self.journal.stray(Stray.BABBLE, now)
                 raise NoReply(f"cannot ask on {self._where}: the line has not been silent for {BABBLE_S:g} s")
             await self._rest(wait_s)
 
@@ -239,7 +227,7 @@ class Line:
         self._heard_at = sent + len(frame) * self._pace.character_s
         self._first_at = None
         wire.write(frame)
-        self._journal.frame(sent, "sent", frame)
+        self.journal.frame(sent, "sent", frame)
         self._deadline = due
         self._latest = due + speech.framing(request).kept_bytes * self._pace.character_s
         self._expiry = loop.call_at(self._deadline, self._expire)
@@ -264,7 +252,7 @@ class Line:
             self._waiter = None
             self._asked = None
             if self._received:
-                self._journal.frame(loop.time(), "received", self._received)
+                self.journal.frame(loop.time(), "received", self._received)
             self._told = len(self._received)
         if found is None:
             self._ending, self._silence_s = Ending.GOOD, None
@@ -295,9 +283,9 @@ class Line:
         received = self._received
         if isinstance(request, modbus.ModbusRequest):
             frame = speech.frame(request)
-            self._journal.ended(autopsy.dissect(request, received, self._earlier.get(frame, b"")))
+            self.journal.ended(autopsy.dissect(request, received, self._earlier.get(frame, b"")))
             if autopsy.overheard(received.removeprefix(frame)) is Stray.QUESTION:
-                self._journal.stray(Stray.QUESTION, self._heard_at)
+                self.journal.stray(Stray.QUESTION, self._heard_at)
         if not received or received == speech.frame(request):
             heard = "only our own echo" if received else "nothing"
             return NoReply(
@@ -310,7 +298,7 @@ class Line:
         """Keep what the stethoscope wants to know of a good answer, and only what came behind it as received."""
         self._ending = Ending.ECHOED if found.echoed else Ending.NOISY if found.start else Ending.GOOD
         if self._ending is Ending.NOISY and autopsy.overheard(self._received[: found.start]) is Stray.QUESTION:
-            self._journal.stray(Stray.QUESTION, self._heard_at)
+            self.journal.stray(Stray.QUESTION, self._heard_at)
         asked_s = len(frame) * self._pace.character_s
         silent = found.echoed or self._first_at is None
         self._silence_s = None if silent or self._first_at is None else self._first_at - sent - asked_s
@@ -322,9 +310,9 @@ class Line:
     def _overhear(self, heard: bytes) -> None:
         """Note what came when nobody had asked; a second answer of the unit asked last makes its first doubtful."""
         kind = autopsy.overheard(heard)
-        self._journal.stray(kind, self._heard_at)
+        self.journal.stray(kind, self._heard_at)
         if kind is Stray.ANSWER and heard[0] == self._last_unit:
-            self._journal.twofold(heard[0])
+            self.journal.twofold(heard[0])
 
     def _note_silence(self, wire: Wire) -> None:
         self._silent += 1
@@ -349,7 +337,7 @@ class Line:
             self._offer(echoes=self._echoes is not False)
             self._rest_wire()
         elif self._pause is None and not self._debts.holding and not settled:
-            self._journal.frame(self._heard_at, "received", data)
+            self.journal.frame(self._heard_at, "received", data)
 
     def _settle(self) -> bool:
         """Look for answers that are owed from before, and cut them out of what came; tell whether there was one."""
@@ -361,12 +349,12 @@ class Line:
             if found is None:
                 continue
             settled = True
-            self._journal.frame(self._heard_at, "received", self._received)
+            self.journal.frame(self._heard_at, "received", self._received)
             self._received = self._received[: found.start] + self._received[found.end :]
             self._told = len(self._received)
             if self._debts.disputed(request, self._heard_at) and _says_no(request, found):
                 continue  # whose refusal it is cannot be told
-            self._journal.came_late(request.unit, self._debts.came_late(request, self._heard_at))
+            self.journal.came_late(request.unit, self._debts.came_late(request, self._heard_at))
             if self._pause is not None:
                 _release(self._pause)
         return settled

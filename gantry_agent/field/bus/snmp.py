@@ -9,12 +9,11 @@ after silence is the poller's.
 
 import asyncio
 import random
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Literal, Protocol
 
 from gantry_agent.field.bus.appetite import Appetite
-from gantry_agent.field.bus.journal import Frame, Journal, UnitStatistics, number_setting, text_setting
+from gantry_agent.field.bus.journal import Journal, number_setting, text_setting
 from gantry_agent.field.bus.peer import Peer
 from gantry_agent.field.framing import ber
 from gantry_agent.field.request import GetOids, Reply, Request, Rows, SetOid, SnmpValue, Timing, WalkColumn
@@ -45,22 +44,10 @@ class Agent:
         self._where = where
         self._bulk = version != "1"
         self._asker = asker
-        self._journal = journal
+        self.journal = journal
         self._turn = asyncio.Lock()
         self._oids, self._rows = Appetite(), Appetite()
         self._not_before = 0.0
-
-    @property
-    def journal(self) -> Journal:
-        return self._journal
-
-    @property
-    def statistics(self) -> Mapping[int, UnitStatistics]:
-        return self._journal.statistics
-
-    @property
-    def frames(self) -> tuple[Frame, ...]:
-        return self._journal.frames
 
     def held_s(self, request: Request | None = None) -> float:  # noqa: ARG002 - answers are told apart by their number
         return self._not_before - asyncio.get_running_loop().time()
@@ -71,12 +58,12 @@ class Agent:
             if (wait_s := self._not_before - loop.time()) > 0:
                 await asyncio.sleep(wait_s)
             began = loop.time()
-            with self._journal.transaction(0):
+            with self.journal.transaction(0):
                 try:
                     reply = await self._carry(request, timing)
                 finally:
                     self._not_before = loop.time() + timing.gap_s
-            self._journal.answered(0, loop.time() - began)
+            self.journal.answered(0, loop.time() - began)
             return reply
 
     async def close(self) -> None:
@@ -209,7 +196,7 @@ class Datagrams:
         self._peer = Peer(bus, PORT, self._absorb, self._fail)
         self._version = ber.V1 if version == "1" else ber.V2C
         self._community = text_setting(bus.settings, "community", "public").encode()
-        self._journal = journal
+        self.journal = journal
         self._waiter: asyncio.Future[ber.Response] | None = None
         self._request_id = random.randint(ber.FIRST_ID, ber.LAST_ID)
         self._rubbish: BadReply | None = None
@@ -259,7 +246,7 @@ class Datagrams:
             self._rubbish = error  # the right answer may still come behind it
             return
         if self._waiter is None or self._waiter.done() or response.request_id != self._request_id:
-            self._journal.came_late(0)
+            self.journal.came_late(0)
             return
         self._waiter.set_result(response)
 
@@ -278,7 +265,7 @@ class Datagrams:
     def _remember(self, direction: Literal["sent", "received"], message: bytes) -> None:
         """Keep the frame for the technician's eyes, without the password that it carries."""
         hidden = message.replace(self._community, b"*" * len(self._community), 1)
-        self._journal.frame(asyncio.get_running_loop().time(), direction, hidden)
+        self.journal.frame(asyncio.get_running_loop().time(), direction, hidden)
 
 
 def open_agent(bus: Bus) -> Agent:

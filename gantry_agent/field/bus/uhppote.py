@@ -7,14 +7,13 @@ opened a door and the door's opening follow each other within a second, and the 
 """
 
 import asyncio
-from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
-from gantry_agent.field.bus.journal import Frame, Journal, UnitStatistics
-from gantry_agent.field.bus.peer import Peer
+from gantry_agent.field.bus.peer import Dialogue
 from gantry_agent.field.framing import uhppote
 from gantry_agent.field.request import AskController, ControllerState, ReadController, Reply, Request, Timing
-from gantry_agent.model import Bus, NoReply
+from gantry_agent.model import Bus
 
 PORT: Final = 60000
 MOST_EVENTS: Final = 8  # fetched with one status: more is no person at a door, and an order waits for all of it
@@ -24,35 +23,21 @@ class Controllers:
     """The link of a `uhppote` bus."""
 
     def __init__(self, bus: Bus) -> None:
-        self._peer = Peer(bus, PORT, self._absorb, self._fail)
+        self._dialogue = Dialogue(bus, PORT)
+        self.journal = self._dialogue.journal
         self._turn = asyncio.Lock()
-        self._journal = Journal()
-        self._asked: tuple[AskController, asyncio.Future[bytes]] | None = None
-        self._not_before = 0.0
         self._newest: dict[int, int] = {}  # by serial number, the event that was seen last
         self._swipes: dict[int, dict[int, tuple[int, int]]] = {}  # by serial number and door: event, card
 
-    @property
-    def journal(self) -> Journal:
-        return self._journal
-
-    @property
-    def statistics(self) -> Mapping[int, UnitStatistics]:
-        return self._journal.statistics
-
-    @property
-    def frames(self) -> tuple[Frame, ...]:
-        return self._journal.frames
-
     def held_s(self, request: Request | None = None) -> float:  # noqa: ARG002 - answers are told apart by what they say
-        return self._not_before - asyncio.get_running_loop().time()
+        return self._dialogue.held_s()
 
     async def transact(self, request: Request, timing: Timing) -> Reply:
         loop = asyncio.get_running_loop()
         if not isinstance(request, AskController | ReadController):
-            raise TypeError(f"cannot ask {self._peer.where} for {request}: not for a UHPPOTE controller")
+            raise TypeError(f"cannot ask {self._dialogue.where} for {request}: not for a UHPPOTE controller")
         async with self._turn:
-            with self._journal.transaction(request.unit, seeking=timing.seeking):
+            with self.journal.transaction(request.unit, seeking=timing.seeking):
                 began = loop.time()
                 reply: Reply
                 if isinstance(request, ReadController):
@@ -60,11 +45,11 @@ class Controllers:
                 else:
                     reply = uhppote.check(request, await self._exchange(request, timing))
             if not timing.seeking:
-                self._journal.answered(request.unit, loop.time() - began)
+                self.journal.answered(request.unit, loop.time() - began)
             return reply
 
     async def close(self) -> None:
-        await self._peer.close()
+        await self._dialogue.close()
 
     # --- status, and what happened since the last
 
@@ -82,56 +67,13 @@ class Controllers:
         self._newest[serial] = newest.index
         return ControllerState(status, dict(swipes))
 
-    # --- one question
-
     async def _exchange(self, request: AskController, timing: Timing) -> bytes:
-        loop = asyncio.get_running_loop()
-        if (wait_s := self._not_before - loop.time()) > 0:
-            await asyncio.sleep(wait_s)
-        transport = await self._peer.opened()
-        datagram = uhppote.frame(request)
-        waiter: asyncio.Future[bytes] = loop.create_future()
-        self._asked = request, waiter
-        self._journal.frame(loop.time(), "sent", datagram)
-        transport.sendto(datagram)
-        timer = loop.call_later(timing.response_s, self._expire, waiter, request, timing)
-        try:
-            answer = await waiter
-        finally:
-            timer.cancel()
-            self._asked = None
-            self._not_before = loop.time() + timing.gap_s
-        self._peer.answered()
-        return answer
-
-    # --- what comes
-
-    def _absorb(self, data: bytes) -> None:
-        """Take a datagram of the address."""
-        self._journal.frame(asyncio.get_running_loop().time(), "received", data)
-        if self._asked is None:
-            self._journal.came_late(0)
-            return
-        request, waiter = self._asked
-        if waiter.done() or not uhppote.answers(request, data):
-            self._journal.came_late(request.unit)
-            return
-        waiter.set_result(data)
-
-    def _fail(self, error: NoReply) -> None:
-        if self._asked is not None and not self._asked[1].done():
-            self._asked[1].set_exception(error)
-
-    def _expire(self, waiter: asyncio.Future[bytes], request: AskController, timing: Timing) -> None:
-        if waiter.done():
-            return
-        if not timing.seeking:
-            self._peer.silent()
-        waiter.set_exception(
-            NoReply(
-                f"cannot get an answer from controller {request.serial} at {self._peer.where}:"
-                f" nothing in {timing.response_s:g} s"
-            )
+        return await self._dialogue.ask(
+            request.unit,
+            uhppote.frame(request),
+            partial(uhppote.answers, request),
+            timing,
+            f"controller {request.serial} at {self._dialogue.where}",
         )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from gantry_agent.field.bus.http import Place, Server
-from gantry_agent.field.bus.journal import Backoff, Frame, Journal, UnitStatistics, number_setting, text_setting
+from gantry_agent.field.bus.journal import Backoff, Journal, number_setting, text_setting
 from gantry_agent.field.framing import speech, zte
 from gantry_agent.field.request import ReadAlarms, Reply, Request, Timing
 from gantry_agent.model import BadReply, Bus, BusDown, NoReply, Value
@@ -97,20 +97,9 @@ class Objects:
 
     def __init__(self, bus: Bus) -> None:
         self._turns = Turns(bus)
+        self.journal = self._turns.journal
         self._alarms: tuple[float, Mapping[str, Value]] = (0.0, {})
         self._told: set[int] = set()  # units that had their answer from it
-
-    @property
-    def journal(self) -> Journal:
-        return self._turns.journal
-
-    @property
-    def statistics(self) -> Mapping[int, UnitStatistics]:
-        return self.journal.statistics
-
-    @property
-    def frames(self) -> tuple[Frame, ...]:
-        return self.journal.frames
 
     def held_s(self, request: Request | None = None) -> float:
         return 0.0 if self._known(request) is not None else self._turns.held_s()
@@ -149,23 +138,12 @@ class Tunnel:
 
     def __init__(self, bus: Bus) -> None:
         self._turns = Turns(bus)
+        self.journal = self._turns.journal
         self._objects = {
             int(key.removeprefix(zte.OBJECT)): str(value)
             for key, value in bus.settings.items()
             if key.startswith(zte.OBJECT)
         }
-
-    @property
-    def journal(self) -> Journal:
-        return self._turns.journal
-
-    @property
-    def statistics(self) -> Mapping[int, UnitStatistics]:
-        return self.journal.statistics
-
-    @property
-    def frames(self) -> tuple[Frame, ...]:
-        return self.journal.frames
 
     def held_s(self, request: Request | None = None) -> float:  # noqa: ARG002 - the unit is one for all
         return self._turns.held_s()
