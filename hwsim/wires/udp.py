@@ -4,52 +4,35 @@ A question is six little-endian numbers of four bytes: 100, version, length, add
 another beginning, length or address stays unanswered.
 """
 
-import asyncio
-import socket
 import struct
 from collections.abc import Sequence
 
 from hwsim.devices import PRODUCTS
 from hwsim.devices.spoken import DatagramProduct
-from hwsim.faults import Piece, spoil
+from hwsim.faults import spoil
 from hwsim.site import DeviceSpec
-from hwsim.wires import listener
-from hwsim.wires.tasks import Tasks
+from hwsim.wires.datagrams import Port
 from hwsim.world import World
 
 PREAMBLE, VERSION, QUESTION_BYTES = 100, 1, 24
-
-
-class _Datagrams(asyncio.DatagramProtocol):
-    def __init__(self, wire: "UdpWire") -> None:
-        self._wire = wire
-
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        self._wire.take(data, addr)
 
 
 class UdpWire:
     """One bus of type udp."""
 
     def __init__(self, host: str, port: int, world: World, specs: Sequence[DeviceSpec]) -> None:
-        self._host, self._port, self._world, self._specs = host, port, world, specs
-        self._tasks = Tasks()
-        self._transport: asyncio.DatagramTransport | None = None
+        self._world, self._specs = world, specs
+        self._port = Port(host, port, self.take)
 
     @property
     def place(self) -> str:
-        return f"{self._host}:{self._port}/udp"
+        return self._port.place
 
     async def plug(self) -> None:
-        sock = listener.bound(socket.SOCK_DGRAM, self._host, self._port)
-        loop = asyncio.get_running_loop()
-        self._transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), sock=sock)
+        await self._port.open()
 
     async def unplug(self) -> None:
-        await self._tasks.cancel()
-        if self._transport is not None:
-            self._transport.abort()
-            self._transport = None
+        await self._port.close()
 
     def take(self, data: bytes, addr: tuple[str, int]) -> None:
         """Answer a datagram, as the fault in force lets."""
@@ -58,7 +41,7 @@ class UdpWire:
             if answer is not None:
                 spoilt = spoil(self._world.faults.take(spec.key), data, answer, lambda _, whole=answer: whole)  # type: ignore[misc]
                 for piece in spoilt.pieces:
-                    self._tasks.start(self._send(piece, addr))
+                    self._port.answer(piece, addr)
 
     def _answer(self, spec: DeviceSpec, data: bytes) -> bytes | None:
         product = PRODUCTS[spec.profile]
@@ -71,9 +54,3 @@ class UdpWire:
         if body is None:
             return None
         return struct.pack("<3I", PREAMBLE, VERSION, 12 + len(body)) + body
-
-    async def _send(self, piece: Piece, addr: tuple[str, int]) -> None:
-        if piece.wait_s:
-            await asyncio.sleep(piece.wait_s)
-        if self._transport is not None:
-            self._transport.sendto(piece.data, addr)

@@ -2,15 +2,13 @@
 pushing its events to the listener that is set in it."""
 
 import asyncio
-import socket
 from collections.abc import Sequence
 
 from hwsim.devices.access import Bits
 from hwsim.devices.image import Effect
-from hwsim.faults import DEAF, Fault, Piece, spoil
+from hwsim.faults import DEAF, Fault, spoil
 from hwsim.site import DeviceSpec
-from hwsim.wires import listener
-from hwsim.wires.tasks import Tasks
+from hwsim.wires.datagrams import Port
 from hwsim.world import World
 
 PORT = 60000
@@ -19,38 +17,23 @@ PUSH_S = 0.02  # a board tells an event this long after it, at most
 DECLINES = frozenset({0x40, 0x50, 0x52, 0x54, 0x90})  # whose answer says 1 for done
 
 
-class _Datagrams(asyncio.DatagramProtocol):
-    def __init__(self, wire: "UhppoteWire") -> None:
-        self._wire = wire
-
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        self._wire.take(data, addr)
-
-
 class UhppoteWire:
     """One bus of type uhppote."""
 
     def __init__(self, host: str, port: int, world: World, specs: Sequence[DeviceSpec]) -> None:
-        self._host, self._port, self._world, self._specs = host, port, world, specs
-        self._tasks = Tasks()
-        self._transport: asyncio.DatagramTransport | None = None
+        self._world, self._specs = world, specs
+        self._port = Port(host, port, self.take)
 
     @property
     def place(self) -> str:
-        return f"{self._host}:{self._port}/udp"
+        return self._port.place
 
     async def plug(self) -> None:
-        sock = listener.bound(socket.SOCK_DGRAM, self._host, self._port)
-        loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), sock=sock)
-        self._transport = transport
-        self._tasks.start(self._push())
+        await self._port.open()
+        self._port.tasks.start(self._push())
 
     async def unplug(self) -> None:
-        await self._tasks.cancel()
-        if self._transport is not None:
-            self._transport.abort()
-            self._transport = None
+        await self._port.close()
 
     def take(self, data: bytes, addr: tuple[str, int]) -> None:
         """Answer a datagram, as the fault in force lets."""
@@ -58,7 +41,7 @@ class UhppoteWire:
             if (answer := self._answer(spec, data)) is not None:
                 spoilt = spoil(self._world.faults.take(spec.key), data, answer, lambda _, a=answer: _declined(a))  # type: ignore[misc]
                 for piece in spoilt.pieces:
-                    self._send(piece, addr)
+                    self._port.answer(piece, addr)
 
     def _answer(self, spec: DeviceSpec, data: bytes) -> bytes | None:
         panel, fault = self._world.panels[spec.key], self._world.faults.of(spec.key)
@@ -94,19 +77,8 @@ class UhppoteWire:
                 contacts, relays = self._stand(spec)
                 panel.watch(contacts, now)
                 for packet in panel.news(contacts, relays, now):
-                    if panel.pushes_to and self._transport is not None and not (fault and fault.kind == "silent"):
-                        self._transport.sendto(packet, panel.pushes_to)
-
-    def _send(self, piece: Piece, addr: tuple[str, int]) -> None:
-        if piece.wait_s:
-            self._tasks.start(self._later(piece, addr))
-        elif self._transport is not None:
-            self._transport.sendto(piece.data, addr)
-
-    async def _later(self, piece: Piece, addr: tuple[str, int]) -> None:
-        await asyncio.sleep(piece.wait_s)
-        if self._transport is not None:
-            self._transport.sendto(piece.data, addr)
+                    if panel.pushes_to and not (fault and fault.kind == "silent"):
+                        self._port.send(packet, panel.pushes_to)
 
 
 def _is_deaf(fault: Fault | None, data: bytes) -> bool:

@@ -140,8 +140,11 @@ def test_a_listener_that_somebody_else_has_set_is_heard_by_him_and_taken_back_wh
         port = other.getsockname()[1]
         assert u.set_listener(controller, IPv4Address("127.0.0.1"), port, 30).ok
         site.plant(door={"front": "open"})
-        event = decode.event(other.recv(1024))
-        assert (event.controller, event.event_type, event.event_door, event.door_1_open) == (SERIAL, 2, 1, True)
+        heard = [decode.event(other.recv(1024))]
+        while not heard[-1].door_1_open:  # first, perhaps, that it was closed just before
+            heard.append(decode.event(other.recv(1024)))
+        assert {(event.controller, event.event_type, event.event_door) for event in heard} == {(SERIAL, 2, 1)}
+        assert len(heard) <= 2
     site.plant(door={"front": "closed"})
     site.fault("1.access", "silent")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:  # polling alone would take minutes
