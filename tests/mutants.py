@@ -159,7 +159,7 @@ def _tests() -> Iterator[tuple[str, Callable[[], Any]]]:
         for path in sorted((ROOT / "tests" / folder).glob("test_*.py")):
             module = importlib.import_module(f"tests.{folder}.{path.stem}")
             for name, test in vars(module).items():
-                if name.startswith("test_") and not inspect.iscoroutinefunction(test):
+                if name.startswith("test_") and inspect.isfunction(test) and not inspect.iscoroutinefunction(test):
                     for arguments in _arguments(test):
                         if set(inspect.signature(test).parameters) == set(arguments):
                             yield f"{path.stem}::{name}", functools.partial(test, **arguments)

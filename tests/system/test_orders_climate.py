@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,14 @@ def test_what_the_unit_cannot_be_set_to_changes_nothing(site: Gantry, fields: di
     assert (air(site)[0]["cool_on_c"], air(site)[0]["heat_on_c"]) == (35, 22)
 
 
+def test_two_orders_that_would_cross_the_set_points_of_a_unit_are_not_both_done(site: Gantry) -> None:
+    orders = ({"autoRefrigerationTemp": "20"}, {"autoHeatingTemp": "24"})  # each is in order as the unit is now
+    with ThreadPoolExecutor() as pool:
+        answers = list(pool.map(lambda fields: cmd(site, 4, airId=1, **fields)["code"], orders))
+    assert sorted(answers) == ["1000", "1007"]
+    assert air(site)[0]["cool_on_c"] > air(site)[0]["heat_on_c"]
+
+
 def test_a_unit_that_clamps_the_value_is_found_out_by_reading_it_back(site: Gantry) -> None:
     with fault(site, "1.left", "clamp", last=28):
         answer = cmd(site, 4, airId=0, autoRefrigerationTemp=32)
@@ -154,11 +163,17 @@ def settings(site: Gantry) -> dict[str, Any]:
 
 def test_a_huaruan_unit_cools_by_the_set_point_and_keeps_its_other_settings(site: Gantry) -> None:
     before = settings(site)
-    site.plant(4, outside_c=15, inside_c=30)
+    site.plant(4, outside_c=45, inside_c=45)  # it has to go on cooling until the next upload
     assert cmd(site, 4, cabinetId=4, airId=1, autoRefrigerationTemp="28.5", autoHeatingTemp="7.5")["code"] == "1000"
     assert settings(site) == before | {"cool_on_c": 28.5, "heat_on_c": 7.5}
     eventually(lambda: site.state(4)["air"][0]["compressor"], 10, "the unit cools")
-    site.sees(4, airConditioners_workMode="1", airConditioners_isWorking="1")
+
+    def told() -> bool:
+        cmd(site, 6, cabinetId=4, isDoorDefend="0", updateNow="1")  # running is no event of its own
+        (unit,) = site.latest(4)["airConditioners"]
+        return (unit["workMode"], unit["isWorking"]) == ("1", "1")
+
+    eventually(told, 10, "the cloud is told that it cools")
 
 
 def test_a_huaruan_unit_that_refuses_or_clamps_is_found_out(site: Gantry) -> None:

@@ -259,4 +259,4 @@ async def test_the_agent_on_a_damaged_database_reports_at_once_and_sends_what_ha
     if how in {"header and root", "version"}:
         assert len(old) == COUNT - GONE
         async with Store(path, readonly=True) as store:
-            assert await store.settings() == {"interval_s.cabinet": "77"}
+            assert (await store.settings())["interval_s.cabinet"] == "77"

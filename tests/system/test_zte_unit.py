@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from gantry import Gantry, gantry
-from support import ROOT, ask, python
+from support import ROOT, ask, eventually, python
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 
@@ -108,6 +108,7 @@ def test_an_unlock_through_the_tunnel_is_confirmed_and_ends(site: Gantry):
 
 
 def test_a_lock_that_does_not_do_it_is_answered_so(site: Gantry):
+    eventually(lambda: site.state()["front"]["locked"], 10, "the end of the unlocking before")
     site.fault("1.lock", "ignore")
     try:
         answer = unlock(site)
