@@ -152,3 +152,43 @@ async def _one(end: FarEnd) -> AsyncIterator[Bus]:
         for task in tuple(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Relay(asyncio.DatagramProtocol):
+    """Stands before an SNMP agent and asks it in the name of another community of the same length, which may change."""
+
+    def __init__(self, asked: bytes, agent: tuple[str, int]) -> None:
+        self.asked = self.community = asked
+        self._agent = agent
+        self._client: tuple[str | Any, int] | None = None
+
+    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
+        if addr != self._agent:
+            self._client = addr
+            self._transport.sendto(data.replace(self.asked, self.community, 1), self._agent)
+        elif self._client is not None:  # an answer to what was asked under the name before is none
+            self._transport.sendto(data.replace(self.community, self.asked, 1), self._client)
+
+
+@contextlib.asynccontextmanager
+async def relays(
+    askeds: Sequence[bytes], agents: Sequence[int]
+) -> AsyncIterator[tuple[Sequence[Bus], Sequence[Relay]]]:
+    """One before each of these agents, as buses of a site file."""
+    loop = asyncio.get_running_loop()
+    opened, buses, found = [], [], []
+    try:
+        for asked, port in zip(askeds, agents, strict=True):
+            relay = Relay(asked, ("127.0.0.1", port))
+            transport, _ = await loop.create_datagram_endpoint(lambda relay=relay: relay, ("127.0.0.1", 0))
+            opened.append(transport)
+            found.append(relay)
+            at = transport.get_extra_info("sockname")[1]
+            buses.append({"type": "snmp", "host": "127.0.0.1", "port": at, "community": asked.decode("ascii")})
+        yield buses, found
+    finally:
+        for transport in opened:
+            transport.close()

@@ -27,6 +27,9 @@ Get = Callable[[Samples, Samples], Answer]
 Calculation = Callable[[list[float]], float]
 
 
+MOST_EXPONENT = 30  # of what a device says; 10 to the power of a "no value" of 2147483647 would never end
+
+
 def _ratio(values: list[float]) -> float:
     """Percent of the second."""
     return 100 * values[0] / values[1]
@@ -39,6 +42,8 @@ def _quotient(values: list[float]) -> float:
 def _shifted(values: list[float]) -> float:
     """With the decimal point moved by an exponent; divided, as 5445 / 100 is 54.45 and 5445 * 0.01 is not."""
     raw, exponent = values[0], int(values[1])
+    if abs(exponent) > MOST_EXPONENT:
+        raise OverflowError
     return raw * float(10**exponent) if exponent >= 0 else raw / float(10**-exponent)
 
 

@@ -37,7 +37,7 @@ from gantry_agent.field.product import (
     key_of,
     read_name,
 )
-from gantry_agent.field.wanted import skipped
+from gantry_agent.field.wanted import only_in_rows, skipped
 from gantry_agent.model import Device, MappedPoint, Quality, Role, Value
 from gantry_agent.vocabulary import MEMBERS, WARNING_FIELD
 
@@ -196,12 +196,15 @@ class _Compiler:
     def _row_is_missing(self, member: str, instance: int) -> bool:
         """A role without a row while others have one: the module was taken out (rows come and go with modules).
 
-        A device that has no such rows at all is another model, which gives what it has.
+        A device that has no such rows at all is another model, which gives what it has, or, where all that is told of
+        the role stands in rows, one that has nothing of it.
         """
         located = [
             self.rows[t.name] for t in self.profile.tables.values() if t.member == member and t.name in self.rows
         ]
-        return any(located) and all(len(rows) < instance for rows in located)
+        if not located or any(len(rows) >= instance for rows in located):
+            return False
+        return any(located) or only_in_rows(self.profile, member)
 
     def _alarms(self, alarms: list[AlarmText], context: _Context) -> _Made:
         compiled = [(alarm.text, *self._when(alarm.when, context)) for alarm in alarms]

@@ -13,7 +13,7 @@ from typing import Any
 from gantry_agent.field import codec, derive, plan
 from gantry_agent.field.aside import Exchange
 from gantry_agent.field.framing import uhppote
-from gantry_agent.field.poller import GATEWAY_SILENT, ILLEGAL, Poller
+from gantry_agent.field.poller import GATEWAY_SILENT, Poller, lacks
 from gantry_agent.field.product import Profile
 from gantry_agent.field.profile_links import plain
 from gantry_agent.field.request import (
@@ -64,40 +64,49 @@ async def probe(poller: Poller, profile: Profile, device: Device, tape: Tape | N
 
     Of a device that fills nothing by itself every point is read: what it has is looked up before a site names any.
     """
-    if not profile.members:
-        device = replace(device, watched=device.watched | frozenset(profile.points))
-    rows: dict[str, tuple[str, ...]] = {}
-    known_by: dict[tuple[str, str], tuple[plan.Mark, ...]] = {}
+    if not any(profile.members.values()):
+        every = [*profile.points, *(name for table in profile.tables.values() for name in table.points)]
+        roles = {member: numbers for member, numbers in device.roles.items() if numbers}
+        device = replace(device, roles=roles, watched=device.watched.union(every))
+    asked: dict[WalkColumn | AskYdt, Exchange] = {}
+    found = plan.NOWHERE
     for table in plan.tables(profile, device):
-        exchanges = [await poller.examine(request, profile.timing) for request in table.requests]
-        for request, exchange in zip(table.requests, exchanges, strict=True):
-            _keep(tape, request, exchange)
-        replies = [exchange.reply for exchange in exchanges if exchange.reply is not None]
-        if len(replies) == len(table.requests):
-            rows[table.name] = plan.locate(table, replies)
-            known_by |= plan.marks(table, replies, rows[table.name])
-        for request, exchange in zip(table.requests, exchanges, strict=True):
-            yield {"table": table.name, "rows": list(rows.get(table.name, ())), **_exchanged(request, exchange)}
+        for request in table.requests:
+            if request not in asked:
+                asked[request] = await poller.examine(request, profile.timing)
+                _keep(tape, request, asked[request])
+        walked = {one: reply for one, exchange in asked.items() if (reply := _walked(exchange, profile)) is not None}
+        found = plan.located(profile, device, walked)
+        for request in table.requests:
+            rows = list(found.rows.get(table.name, ()))
+            yield {"table": table.name, "rows": rows, **_exchanged(request, asked[request])}
     values: dict[str, Value | Quality] = {}
     units = _units(profile)
-    waiting = deque(plan.blocks(profile, device, rows, known_by))
+    waiting = deque(plan.blocks(profile, device, found.rows, found.known_by))
+    heard = False
     while waiting:
         block = waiting.popleft()
         exchange = await poller.examine(block.request, profile.timing)
         _keep(tape, block.request, exchange)
         read, error = _decoded(block, exchange, profile, device)
-        if isinstance(error, DeviceRefused) and error.code in ILLEGAL.get(profile.protocol, ()):
+        if lacks(error, profile):
             parts = plan.split(block)
             waiting.extendleft(reversed(parts))
             read = {} if parts else dict.fromkeys(block.keys, Quality.NOT_SUPPORT)
         elif error is not None:
             read = dict.fromkeys(block.keys, Quality.GET_FAILED)
+        heard |= error is None or lacks(error, profile)
         values |= read
         points = [{"point": key, **_value(value), "unit": units.get(plain(key), "")} for key, value in read.items()]
         yield {"block": block.lane, **_exchanged(block.request, exchange), "error": failure(error), "points": points}
-    if not all(value is Quality.GET_FAILED for value in values.values()):
-        yield {"fields": [*_fields(profile, device, rows, values)]}
+    if heard:  # of rows that are not there it tells as well that there are none
+        yield {"fields": [*_fields(profile, device, found.rows, values)]}
     poller.relearn(device.key)
+
+
+def _walked(exchange: Exchange, profile: Profile) -> Reply | None:
+    """What a walk gave; who does not know what is asked has no rows there."""
+    return () if lacks(exchange.error, profile) else exchange.reply
 
 
 def _keep(tape: Tape | None, request: Request, exchange: Exchange) -> None:
@@ -266,7 +275,7 @@ async def _call(
             if isinstance(exchange.error, BusDown):
                 yield {"failed": failure(exchange.error)}
                 return
-            if _there(exchange):
+            if somebody_there(exchange):
                 yield {"found": unit, "function": function, "device": known.get(unit), **_heard(exchange)}
             else:
                 left.append(unit)
@@ -298,7 +307,7 @@ def _smallest(unit: int, function: int) -> ReadRegisters | ReadBits:
     raise ValueError(f"cannot ask by function {function}: 1, 2, 3 or 4")
 
 
-def _there(exchange: Exchange) -> bool:
+def somebody_there(exchange: Exchange) -> bool:
     """Tell whether somebody answered: a refusal is an answer, unless it is the gateway's, and so is a broken frame."""
     if isinstance(exchange.error, DeviceRefused):
         return exchange.error.code not in GATEWAY_SILENT

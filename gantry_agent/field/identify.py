@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gantry_agent.field import codec, plan
-from gantry_agent.field.examine import failure, patiently
+from gantry_agent.field.examine import failure, patiently, somebody_there
 from gantry_agent.field.poller import Poller
 from gantry_agent.field.product import Profile
 from gantry_agent.field.product_identity import Says, Surety, judge
@@ -57,6 +57,7 @@ class _Asker:
     known: dict[Request, Reply | None] = field(default_factory=dict)
     silent: int = 0
     failure: dict[str, str] | None = None
+    heard: bool = False  # an answer, a refusal or a broken frame
     down: bool = False
 
     @property
@@ -73,6 +74,7 @@ class _Asker:
             self.failure = failure(exchange.error)
             self.down = isinstance(exchange.error, BusDown) and exchange.error.__cause__ is not None
         self.silent = self.silent + 1 if isinstance(exchange.error, NoReply) else 0
+        self.heard |= somebody_there(exchange)
         if self.tape is not None and exchange.reply is not None:
             received = b"".join(frame.data for frame in exchange.frames if frame.direction != "sent")
             self.tape.note(request, exchange.reply, received)
@@ -111,11 +113,10 @@ async def identify(
         if surety is not Surety.NO:
             found.append(((surety, weight), one[0].profile, sum(says.fits(value) for says, value in values)))
     found.sort(key=lambda one: (-one[0][0], -one[0][1], one[1].name))
-    answered = any(reply is not None for reply in asker.known.values())
     yield {
         "unit": unit,
-        "answered": answered,
-        "failed": None if answered else asker.failure,
+        "answered": asker.heard,
+        "failed": None if asker.heard else asker.failure,
         "cut": time.monotonic() > asker.until,
         **known,
         "candidates": [_told(profile, rank, fits) for rank, profile, fits in found],

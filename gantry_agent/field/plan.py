@@ -59,7 +59,7 @@ __all__ = [
     "AskText", "AskYdt", "Block", "GetOids", "HostValues", "Located", "Mark", "Placed", "ReadBits", "ReadHost",
     "ReadRegisters", "ReadRequest", "Registers", "Reply", "Request", "Rows", "SetKind", "SetOid", "SnmpValue", "Table",
     "Timing", "Varbinds", "WalkColumn", "WriteBit", "WriteRegisters", "WriteRequest", "blocks", "locate",
-    "point_blocks", "split", "table", "tables",
+    "located", "point_blocks", "split", "table", "tables", "walks",
 ]  # fmt: skip
 
 FUNCTIONS: Mapping[Space, int] = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
@@ -158,6 +158,23 @@ def marks(table: Table, replies: Sequence[Reply], rows: Iterable[str]) -> dict[t
         )
         for index in rows
     }
+
+
+def walks(profile: Profile, device: Device) -> tuple[WalkColumn | AskYdt, ...]:
+    """What has to be asked before `located` can tell where a device's rows are; each question once."""
+    return tuple(dict.fromkeys(request for table in tables(profile, device) for request in table.requests))
+
+
+def located(profile: Profile, device: Device, walked: Mapping[WalkColumn | AskYdt, Reply]) -> Located:
+    """Find the rows of a device's tables in the answers to `walks`; a table of which one is missing is left out."""
+    rows: dict[str, tuple[str, ...]] = {}
+    known_by: dict[tuple[str, str], tuple[Mark, ...]] = {}
+    for table in tables(profile, device):
+        if walked.keys() >= set(table.requests):
+            replies = [walked[request] for request in table.requests]
+            rows[table.name] = locate(table, replies)
+            known_by |= marks(table, replies, rows[table.name])
+    return Located(rows, known_by)
 
 
 def _walked(table: Table) -> str:

@@ -279,7 +279,7 @@ class Poller:
                 return
         except DeviceRefused as e:
             whole = not parts or parts[0] is turn.block  # a part is asked because of the line, not of the device
-            self._refused(unit, turn, e, illegal=whole and e.code in ILLEGAL.get(unit.profile.protocol, ()))
+            self._refused(unit, turn, e, illegal=whole and lacks(e, unit.profile))
         except (NoReply, BadReply) as e:
             if isinstance(e, codec.RowsMoved):
                 log.info("rows of %s have moved: %s", unit.device.key, e)
@@ -394,8 +394,7 @@ class Poller:
             return unit.settings[0]
         if self._must_locate(unit):
             if not unit.walks:
-                needed = (walk for table in plan.tables(unit.profile, unit.device) for walk in table.requests)
-                unit.walks, unit.walked = deque(dict.fromkeys(needed)), {}
+                unit.walks, unit.walked = deque(plan.walks(unit.profile, unit.device)), {}
             if unit.walks:
                 return unit.walks[0]
             unit.locate_at = math.inf  # the site needs none of its tables
@@ -416,7 +415,7 @@ class Poller:
         try:
             return await self._ask(unit.walks[0], unit.profile.timing)
         except DeviceRefused as e:
-            if e.code not in ILLEGAL.get(unit.profile.protocol, ()):
+            if not lacks(e, unit.profile):
                 raise
             return ()
 
@@ -432,12 +431,8 @@ class Poller:
 
     def _locate(self, unit: Unit) -> None:
         """Find the rows of a device's tables in what was walked, and plan anew when they are not where they were."""
-        rows: dict[str, tuple[str, ...]] = {}
-        known_by: dict[tuple[str, str], tuple[plan.Mark, ...]] = {}
-        for table in plan.tables(unit.profile, unit.device):
-            replies = [unit.walked[request] for request in table.requests]
-            rows[table.name] = plan.locate(table, replies)
-            known_by |= plan.marks(table, replies, rows[table.name])
+        found = plan.located(unit.profile, unit.device, unit.walked)
+        rows, known_by = found.rows, found.known_by
         unit.walked = {}
         now = time.monotonic()
         unit.relook_s = _relook(unit.relook_s) if _incomplete(unit, rows) else RELOCATE_S
@@ -473,6 +468,11 @@ class Poller:
             log.warning(text, bus, what, change.stretch * period_s, period_s)
         else:
             log.info("bus %s keeps up again: %s come every %g s", bus, what, period_s)
+
+
+def lacks(why: Exception | None, profile: Profile) -> bool:
+    """Tell whether a device has refused something because it does not have it."""
+    return isinstance(why, DeviceRefused) and why.code in ILLEGAL.get(profile.protocol, ())
 
 
 def _gone(unit: Unit, key: str, values: Mapping[str, Value | Quality]) -> bool:

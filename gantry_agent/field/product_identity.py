@@ -2,6 +2,7 @@
 
 One object is seldom enough (many SNMP cards carry the sysObjectID of net-snmp), so a profile has several signs. A sign
 that holds a name or a code is telling; one that only lies in a range is a likelihood: 230 V is what every meter reads.
+A code or range that fits with 0 shows nothing: many units read 0 wherever nothing stands.
 """
 
 from collections.abc import Sequence
@@ -44,16 +45,17 @@ class Surety(IntEnum):
     """How surely a device is of a product."""
 
     NO = 0
-    PERHAPS = 1  # more than half of the signs fit, a telling one among them
+    PERHAPS = 1  # more than half of the signs fit, a telling one among them; or all, but only with 0
     LIKELY = 2  # all fit, none is telling
     SURE = 3  # all fit, one at least is telling
 
 
 def judge(signs: Sequence[tuple[Says, Value | Quality]]) -> tuple[Surety, int]:
     """Say how surely, and by how much evidence: a telling sign weighs three others."""
-    fitting = [says for says, value in signs if says.fits(value)]
-    weight = sum(3 if says.telling else 1 for says in fitting)
-    told = any(says.telling for says in fitting)
+    fitting = [(says, value) for says, value in signs if says.fits(value)]
+    showing = [says for says, value in fitting if says.there or value != 0]
+    weight = sum(3 if says.telling else 1 for says in showing)
+    told = any(says.telling for says in showing)
     if fitting and len(fitting) == len(signs):
-        return (Surety.SURE if told else Surety.LIKELY), weight
+        return (Surety.SURE if told else Surety.LIKELY if showing else Surety.PERHAPS), weight
     return (Surety.PERHAPS if told and 2 * len(fitting) > len(signs) else Surety.NO), weight

@@ -27,6 +27,7 @@ from gantry_agent.field.product import (
 )
 from gantry_agent.field.profile_links import check_links, choose_lanes
 from gantry_agent.field.profile_parts import PartReader
+from gantry_agent.field.profile_sense import check_sense
 from gantry_agent.field.profile_yaml import Entries, Faults, open_yaml
 from gantry_agent.field.request import Timing
 from gantry_agent.text import Text
@@ -111,6 +112,7 @@ def _read(root: Entries, stem: str, faults: Faults) -> Profile:
         profile_writes.check_orders(profile, root)
         profile_battery.check_battery_test(profile, root)
         _check_renamed(profile, root)
+        check_sense(profile, root)
     return choose_lanes(profile, frozenset(parts.lanes_said)) if not faults.found else profile
 
 

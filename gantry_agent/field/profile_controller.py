@@ -36,10 +36,12 @@ def place(entries: Entries, *, swipes: bool) -> InStatus | InSwipe:
         return InStatus(int(found[1]))
     if swipes and (found := _SWIPE.fullmatch(text)):
         return InSwipe(int(found[2]), "card" if found[1] == "card" else "event")
+    zh = "、“card 门号”或“swipe 门号”" if swipes else ""
+    en = ", 'card DOOR' or 'swipe DOOR'" if swipes else ""
     entries.complain(
         "read",
-        zh="无法解读；应为“status 字节号”“card 门号”或“swipe 门号”，如 status 28",
-        en="cannot be read: write 'status BYTE', 'card DOOR' or 'swipe DOOR', like status 28",
+        zh=f"无法解读；应为“status 字节号”{zh}，如 status 28；字节号至 {SIZE - 1}",
+        en=f"cannot be read: write 'status BYTE'{en}, like status 28; the last byte is {SIZE - 1}",
     )
     return InStatus(0)
 

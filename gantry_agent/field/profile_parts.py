@@ -108,7 +108,7 @@ class PartReader:
         """`0x2006`, `register`, `1000 + 10000*unit`."""
         fixed, terms = 0, []
         for part in (part.strip() for part in text.split("+")):
-            if re.fullmatch(r"0x[0-9A-Fa-f]+|\d+", part):
+            if re.fullmatch(r"0x[0-9A-Fa-f]{1,8}|0|[1-9]\d{0,9}", part):  # 010 is none: 8 or 10, who knows
                 fixed += int(part, 0)
             elif (found := _TERM.fullmatch(part)) and (found[2] == "unit" or found[2] in self.parameters):
                 terms.append((int(found[1] or "1", 0), found[2]))
@@ -163,6 +163,14 @@ class PartReader:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return value
         if isinstance(value, str) and value in self.parameters:
+            given = self.parameters[value]
+            for one in (given.default, *given.choices) if key != "host" else ():
+                if not isinstance(one, int | float):
+                    entries.complain(
+                        key,
+                        zh=f"不能用参数 {value}：{one!r} 不是数字",
+                        en=f"cannot use the parameter {value}: {one!r} is no number",
+                    )
             return value
         near = suggest(str(value), self.parameters)
         entries.complain(

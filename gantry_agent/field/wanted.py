@@ -29,6 +29,20 @@ def wanted(profile: Profile, device: Device) -> frozenset[str]:
     for warning in profile.warnings:
         if device.roles.get(warning.member) and not skipped(device, warning.member, WARNING_FIELD[warning.member]):
             waiting += used_by_when(warning.when)
+    return _closed(waiting, profile)
+
+
+def only_in_rows(profile: Profile, member: str) -> bool:
+    """Whether all that is told of a member's fields stands in rows of tables."""
+    waiting = [f"{member}.{field}" for field in profile.provides(member)]
+    for warning in profile.warnings:
+        if warning.member == member:
+            waiting += used_by_when(warning.when)
+    return _closed(waiting, profile).isdisjoint(plain(key) for key in profile.points)
+
+
+def _closed(waiting: list[str], profile: Profile) -> frozenset[str]:
+    """These names and all that they are made of."""
     derived = derived_by_name(profile)
     found: set[str] = set()
     while waiting:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gantry_agent.faults import ConfigFault
 from gantry_agent.field import derive, profile
 from gantry_agent.field.arithmetic import rate
 from gantry_agent.field.product import Profile
@@ -315,6 +316,35 @@ def test_without_a_named_card_network_usage_is_not_supported() -> None:
     assert said(it, {}, rows={"cards": ()})["computerStatus.netUsage"] == "NotSupport"
 
 
+UNITS = """
+members: {airConditioners: 1}
+tables:
+  units:
+    member: airConditioners
+    index: 1.3.6.1.4.1.9.1
+    points:
+      alarm: {column: 1.3.6.1.4.1.9.1}
+derived:
+  airConditioners.systemWarning: {case: [{when: {alarm: 1}, then: 0}], else: 1}
+warnings:
+  - {member: airConditioners, text: 空调故障, when: {alarm: 1}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "status", "warning"), [("", 0, "NoData"), ("points: {running: {oid: 1.3.6.1.4.1.8.0}}\n", 1, 1)]
+)
+def test_a_unit_of_which_all_stands_in_rows_is_not_well_where_there_are_none(
+    tmp_path: Path, more: str, status: int, warning: Any
+) -> None:
+    """Of a smaller model that has something beside the rows it is told as before."""
+    told = "  airConditioners.isWorking: {value: running}\n" if more else ""
+    it = product(tmp_path, more + UNITS.replace("warnings:", f"{told}warnings:"), "snmp")
+    fields = said(it, {"running": 1} if more else {}, rows={"units": ()})
+    assert (fields["airConditioners.status"], fields["airConditioners.systemWarning"]) == (status, warning)
+    assert said(it, {})["airConditioners.status"] == 1  # before anybody looked for them
+
+
 # --- what a change touches
 
 
@@ -336,6 +366,5 @@ def test_fields_at_once_sees_rows_by_their_readings() -> None:
 
 
 def test_a_value_made_of_itself_is_a_fault_of_the_profile(tmp_path: Path) -> None:
-    it = product(tmp_path, TWO + "derived:\n  elec.power: {sum: [a, x]}\n  x: {sum: [y]}\n  y: {sum: [x]}\n")
-    with pytest.raises(ValueError, match="made of itself"):
-        derive.Deriver(it, rig.device(it))
+    with pytest.raises(ConfigFault, match=r"derived\.x: cannot be calculated: it is made of itself"):
+        product(tmp_path, TWO + "derived:\n  elec.power: {sum: [a, x]}\n  x: {sum: [y]}\n  y: {sum: [x]}\n")
