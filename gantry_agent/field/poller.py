@@ -25,7 +25,7 @@ from gantry_agent.field.parts import Parts, askable
 from gantry_agent.field.product import Profile
 from gantry_agent.field.request import Block, Reply, Request, Timing
 from gantry_agent.field.rota import Rota, Turn
-from gantry_agent.field.unit import RELOCATE_S, Lanes, Unit, begin, keep_earlier, partial, watched
+from gantry_agent.field.unit import Lanes, Unit, begin, gone, keep_earlier, partial, relook_s, watched
 from gantry_agent.model import (
     Answered,
     BadReply,
@@ -41,7 +41,6 @@ from gantry_agent.model import (
 
 log = logging.getLogger(__name__)
 
-MISSING_S = (5.0, 60.0)  # and while a row is missing that the site names or that was there: so often, doubling up to
 HINT_GAP_S = 1.0  # hints of one device are heeded so often, or once in a fast period if that is shorter
 ILLEGAL: Mapping[str, frozenset[int]] = {  # by protocol, the refusals that say: this does not exist here
     "modbus": frozenset({1, 2, 3}),
@@ -219,8 +218,8 @@ class Poller:
 
         That is now when no more than a late answer is waited for, infinity without an order.
         """
-        for gone in [order for order in self._orders if order.answer.done()]:
-            self._orders.remove(gone)
+        for given_up in [order for order in self._orders if order.answer.done()]:
+            self._orders.remove(given_up)
         if not self._orders:
             return math.inf
         held_s, first = min((round(self._link.held_s(order.request), 2), n) for n, order in enumerate(self._orders))
@@ -286,7 +285,7 @@ class Poller:
                 unit.locate_at = 0.0
             self._failed(unit, turn, e)
         else:
-            gone = [point.key for point in turn.block.points if point.table and _gone(unit, point.key, values)]
+            missing = [point.key for point in turn.block.points if point.table and gone(unit, point.key, values)]
             now = time.monotonic()
             if turn.read_at is not None:
                 self._gauge.read(turn.lane, now - turn.read_at, turn.period_s)
@@ -294,8 +293,8 @@ class Poller:
             if self._answered(unit, turn, now):
                 return
             self._absorb(unit, values)
-            if gone:
-                log.info("rows of %s are gone: %s", unit.device.key, ", ".join(gone))
+            if missing:
+                log.info("rows of %s are gone: %s", unit.device.key, ", ".join(missing))
                 unit.locate_at = 0.0
                 self._rota.hint(unit.state, time.monotonic())
 
@@ -435,7 +434,7 @@ class Poller:
         rows, known_by = found.rows, found.known_by
         unit.walked = {}
         now = time.monotonic()
-        unit.relook_s = _relook(unit.relook_s) if _incomplete(unit, rows) else RELOCATE_S
+        unit.relook_s = relook_s(unit, rows)
         unit.locate_at = now + unit.relook_s
         if rows != unit.rows or known_by != unit.known_by:
             unit.rows, unit.known_by = rows, known_by
@@ -473,27 +472,6 @@ class Poller:
 def lacks(why: Exception | None, profile: Profile) -> bool:
     """Tell whether a device has refused something because it does not have it."""
     return isinstance(why, DeviceRefused) and why.code in ILLEGAL.get(profile.protocol, ())
-
-
-def _gone(unit: Unit, key: str, values: Mapping[str, Value | Quality]) -> bool:
-    """Tell whether a point of a row is not there any more."""
-    before = unit.now.get(key)
-    return values[key] is Quality.NOT_SUPPORT and before is not None and before.value is not Quality.NOT_SUPPORT
-
-
-def _relook(before_s: float) -> float:
-    first, most = MISSING_S
-    return first if before_s == RELOCATE_S else min(most, 2 * before_s)
-
-
-def _incomplete(unit: Unit, rows: Mapping[str, tuple[str, ...]]) -> bool:
-    """Tell whether a row is missing: one that the site numbers, or one that was there before."""
-    missing = False
-    for name, indexes in rows.items():
-        wanted = len(unit.device.roles.get(unit.profile.tables[name].member, ()))
-        unit.most_rows[name] = most = max(unit.most_rows.get(name, 0), len(indexes))
-        missing = missing or len(indexes) < max(wanted, most)
-    return missing
 
 
 def _reading(value: Value | Quality, at: float) -> Reading:

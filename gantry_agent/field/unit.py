@@ -15,6 +15,7 @@ from gantry_agent.model import Device, Quality, Role, Value
 
 RATE_SPAN_S = 10.0  # net-snmp renews its counters every 5 s: over less a rate is nothing, or double
 RELOCATE_S = 600.0  # rows of an SNMP table come and go: look again this often
+MISSING_S = (5.0, 60.0)  # while a row is missing that the site names or that was there: so often, doubling up to
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +83,27 @@ def watched(unit: Unit, read: Collection[str]) -> dict[str, Value | Quality]:
     """Give the points that the site watches raw, all of them as soon as one was read."""
     wanted = unit.device.watched
     return {} if wanted.isdisjoint(read) else {key: unit.now[key].value for key in wanted if key in unit.now}
+
+
+def gone(unit: Unit, key: str, values: Mapping[str, Value | Quality]) -> bool:
+    """Tell whether a point of a row is not there any more."""
+    before = unit.now.get(key)
+    return values[key] is Quality.NOT_SUPPORT and before is not None and before.value is not Quality.NOT_SUPPORT
+
+
+def relook_s(unit: Unit, rows: Mapping[str, tuple[str, ...]]) -> float:
+    """Tell after how long its rows, of which these were found, are to be looked for again."""
+    first, most = MISSING_S
+    if not _incomplete(unit, rows):
+        return RELOCATE_S
+    return first if unit.relook_s == RELOCATE_S else min(most, 2 * unit.relook_s)
+
+
+def _incomplete(unit: Unit, rows: Mapping[str, tuple[str, ...]]) -> bool:
+    """Tell whether a row is missing: one that the site numbers, or one that was there before."""
+    missing = False
+    for name, indexes in rows.items():
+        wanted = len(unit.device.roles.get(unit.profile.tables[name].member, ()))
+        unit.most_rows[name] = most = max(unit.most_rows.get(name, 0), len(indexes))
+        missing = missing or len(indexes) < max(wanted, most)
+    return missing
