@@ -35,7 +35,7 @@ from gantry_agent.command import (
 from gantry_agent.config import Config
 from gantry_agent.console import door
 from gantry_agent.core import monitor, told
-from gantry_agent.diary import Diary, series_of
+from gantry_agent.diary import Diary, boot, series_of
 from gantry_agent.doctor import Doctor, Step, bus_of, device_of
 from gantry_agent.field.actuator import Actuator
 from gantry_agent.field.bus import open_link
@@ -142,7 +142,7 @@ class Agent:
             lambda cabinet, on: self.watcher.defend(cabinet, on=on),
             supervisor.spawn,
         )
-        rests = Rests(site, store, overrides.cut)
+        rests = Rests(site, store, overrides.cut, boot=boot())
         self.watcher.heard.append(rests.heard)
         self.air = Air(self.actuator, rests)
         self.modes = Modes(site, self.actuator, store, rests, overrides.power_mode, overrides.cut)
@@ -157,7 +157,8 @@ class Agent:
         )
         self.watcher.heard.append(self.batteries.see)
         snapshots = lambda: self.watcher.watch.snapshots  # noqa: E731
-        self.rectifiers = Rectifiers(self.actuator, site.interlocks, snapshots, self.batteries.tests)
+        self.rectifiers = Rectifiers(self.actuator, site, snapshots, self.batteries.tests)
+        self.batteries.supply_cut = self.rectifiers.going_off
         self.orders = Orders(self._table(), self._keep_frames)
         tolerance_s = config.control.clock_tolerance_s
         self.execution = Execution(site, self.orders.carry_out, store, time.time, tolerance_s=tolerance_s)

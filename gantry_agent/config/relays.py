@@ -15,6 +15,7 @@ from gantry_agent.config.feeds import AIR
 from gantry_agent.faults import Path_, suggest
 from gantry_agent.field.plan_writes import can_pulse
 from gantry_agent.field.product import Profile
+from gantry_agent.field.product_snmp import SetsObject
 from gantry_agent.model import Cabinet, Output, Relay, Site
 from gantry_agent.text import Text
 
@@ -72,8 +73,7 @@ class Supplies:
 
     def _unfit(self, place: Place, given: schema.Relay) -> Iterator[Text]:
         output = self._outputs[place]
-        if place in self._taken:
-            yield _in_use(output, self._taken[place])
+        yield from self._no_supply(place)
         if output.feeds == "agent" and not self._times_itself(output, given.pulse_s):
             times = self._times(output)
             yield Text(
@@ -147,8 +147,21 @@ class Supplies:
                 f"{output.name} 有 pulse_s，会自行恢复，不能列入供电模式",
                 f"{output.name} has pulse_s and goes back by itself; it cannot be in a power mode",
             )
+        yield from self._no_supply(place)
+
+    def _no_supply(self, place: Place) -> Iterator[Text]:
+        """Say why an output is not one that cuts a supply."""
+        output = self._outputs[place]
         if place in self._taken:
             yield _in_use(output, self._taken[place])
+        profile = self._profiles.get(output.device)
+        found = profile.switched(output.point) if profile else None
+        if found is not None and isinstance(found.point.write, SetsObject) and found.point.write.returns:
+            yield Text(
+                f"{output.device} 的 {output.point} 由设备自行复位，不能切断供电：断电时长与恢复都无法控制",
+                f"{output.point} of {output.device} goes back by itself and cannot cut a supply: nobody could say for "
+                "how long, nor end it",
+            )
 
     # --- names
 

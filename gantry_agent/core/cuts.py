@@ -8,11 +8,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from gantry_agent.core.interlocks import taken_up
+from gantry_agent.core.interlocks import Instant
 from gantry_agent.model import Output
 
 CUT = "cut."  # setting of an output that is cut, by `cabinet.name`; nothing that a person would drop
-CLOCK_LOST = 1_704_067_200.0  # 2024-01-01: a computer that shows an older time has lost its own
 
 Place = tuple[int, str]  # cabinet, name of the output
 
@@ -26,13 +25,15 @@ class Cut:
     point: str
     invert: bool = False
     air: bool = False  # it fed an air conditioner
+    boot: str = ""  # of the host, and its monotonic clock then
+    mono: float = 0.0
 
     def contact(self) -> tuple[str, str]:
         return self.device, self.point
 
 
-def of(output: Output, at: float) -> Cut:
-    return Cut(at, output.device, output.point, output.invert, output.feeds == "airConditioners")
+def of(output: Output, at: float, boot: str = "", mono: float = 0.0) -> Cut:
+    return Cut(at, output.device, output.point, output.invert, output.feeds == "airConditioners", boot, mono)
 
 
 def name(place: Place) -> str:
@@ -41,7 +42,7 @@ def name(place: Place) -> str:
 
 
 def written(cut: Cut) -> str:
-    return json.dumps(asdict(cut) | {"at": round(cut.at, 3)})
+    return json.dumps(asdict(cut) | {"at": round(cut.at, 3), "mono": round(cut.mono, 3)})
 
 
 def read(settings: Mapping[str, str]) -> dict[Place, Cut]:
@@ -54,15 +55,16 @@ def read(settings: Mapping[str, str]) -> dict[Place, Cut]:
     return found
 
 
-def since(cut: Cut, wall: float, mono: float) -> float:
-    """When it was cut, on the monotonic clock; now, where the clock had lost its time: a rest begins anew then."""
-    return mono if cut.at < CLOCK_LOST else taken_up(cut.at, wall, mono)
+def since(cut: Cut, wall: float, mono: float, boot: str = "") -> float:
+    """When it was cut, on the monotonic clock."""
+    return Instant(cut.at, cut.boot, cut.mono).taken_up(wall, mono, boot)
 
 
 def _cut(text: str) -> Cut | None:
     try:
         found = json.loads(text)
         where = str(found["device"]), str(found["point"])
-        return Cut(float(found["at"]), *where, bool(found["invert"]), bool(found["air"]))
+        boot, mono = str(found.get("boot", "")), float(found.get("mono", 0.0))
+        return Cut(float(found["at"]), *where, bool(found["invert"]), bool(found["air"]), boot, mono)
     except (ValueError, TypeError, KeyError):
         return None

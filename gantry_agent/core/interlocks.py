@@ -2,10 +2,11 @@
 
 A reason is Chinese and short, for it travels in `msg` (40 characters, of which 30 are left). What nobody knows is
 taken to be bad: no order is worth a dark cabinet. Instants are given, all of one question on the same clock; what has
-to hold across a restart is kept by the wall clock and taken up with `taken_up`.
+to hold across a restart is kept as an `Instant`.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from math import ceil
 
 from gantry_agent.model import Interlocks, Quality, Reading, Role, Snapshot, Value
@@ -15,14 +16,26 @@ MAINS_ALARMS = ("缺相", "输入过压", "输入欠压")  # of the standard tex
 FUSE_BLOWN = "电池熔丝断"  # of those of ups: nothing would carry the load
 NOISE_A = 0.5  # a battery at rest may show so much
 NO_MAINS_V = 100.0  # below it there is no mains, whatever the meter calls normal
+CLOCK_LOST = 1_704_067_200.0  # 2024-01-01: a computer that shows an older time has lost its own
 
 
-def taken_up(stored: float, wall: float, mono: float) -> float:
-    """Put an instant that an earlier run stored (Unix seconds) on the monotonic clock; one in the future is now.
+@dataclass(frozen=True, slots=True)
+class Instant:
+    """A moment as it is kept for a later process: Unix seconds, and the monotonic clock of that boot of the host."""
 
-    So a clock that was set back makes a rest longer by no more than its length, and never endless.
-    """
-    return mono - max(0.0, wall - stored)
+    at: float
+    boot: str = ""  # empty: not known
+    mono: float = 0.0
+
+    def taken_up(self, wall: float, mono: float, boot: str) -> float:
+        """Put it on the monotonic clock of this process; what cannot have been is now, so a rest begins anew then.
+
+        Within one boot no step of the wall clock matters. Over a boot one that was set back makes a rest longer by no
+        more than its length, and never endless.
+        """
+        if boot and self.boot == boot:
+            return min(self.mono, mono)
+        return mono if self.at < CLOCK_LOST else mono - max(0.0, wall - self.at)
 
 
 # --- relays and air conditioners ------------------------------------------------------------------------------------

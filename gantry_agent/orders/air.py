@@ -70,7 +70,8 @@ class Air:
             return Refused("airId")
         outcomes = {}
         for number in numbers:
-            outcomes[number] = await self._set(command, cooling[number], heating[number][1], trace)
+            async with self._turns[Role(command.cabinet, AIR, number)]:  # one is judged by what the other has set
+                outcomes[number] = await self._set(command, cooling[number], heating[number][1], trace)
         return _summed(outcomes)
 
     async def _set(self, command: SetTemperatures, aim: tuple[str, str], heating_target: str, trace: Trace) -> Outcome:

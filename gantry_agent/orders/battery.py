@@ -97,6 +97,7 @@ class Batteries:
         self._saved: dict[Role, float] = {}  # monotonic
         self._changed = asyncio.Event()
         self._known = asyncio.Event()  # what the last run knew has been taken up
+        self.supply_cut: Callable[[int], bool] = lambda _: False  # rectifiers of a cabinet, just now
 
     def _take_up(self, kept: Mapping[str, str], mono: float, at: float) -> None:
         """Go on with what the last run knew."""
@@ -153,6 +154,8 @@ class Batteries:
         phases = {self._tests[role].phase for role in mine}
         if tested or phases & (UNDER_WAY - {Phase.ENDING}):
             return "测试进行中"
+        if self.supply_cut(cabinet):
+            return "整流模块正在关闭"
         return interlocks.battery_test(snapshot)
 
     async def _announce(self, mine: Iterable[Role], *, start: bool) -> None:
@@ -214,9 +217,8 @@ class Batteries:
             except DeviceRefused as e:
                 return Failed(f"设备拒绝{e.code}")
             trace.devices.add(source.device.key)
-            trace.note(
-                f"{source.device.key} 的最新记录：{newest}", f"{source.device.key} keeps as its newest record {newest}"
-            )
+            key, shown = source.device.key, "; ".join(f"{name} {value}" for name, value in (newest or {}).items())
+            trace.note(f"{key} 的最新记录：{shown or '无'}", f"{key} keeps as its newest record: {shown or 'none'}")
             if newest is not None and (measured.phase is Phase.IDLE or _named(newest) != measured.before):
                 return _of_record(newest, self._zone)
         return battery_result.result(measured)

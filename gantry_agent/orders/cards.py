@@ -24,7 +24,20 @@ from gantry_agent.field.framing.uhppote import HIGHEST_CARD
 from gantry_agent.field.poller import Poller
 from gantry_agent.field.product import Profile
 from gantry_agent.field.trace import Trace
-from gantry_agent.model import Answered, Cabinet, DoorController, Missed, Output, Quality, Reader, Reading, Site, Value
+from gantry_agent.model import (
+    Answered,
+    BadReply,
+    Cabinet,
+    DoorController,
+    Missed,
+    NoReply,
+    Output,
+    Quality,
+    Reader,
+    Reading,
+    Site,
+    Value,
+)
 from gantry_agent.orders.changes import DAY
 from gantry_agent.orders.controllers import LOOK_S, Board
 from gantry_agent.text import Text
@@ -164,23 +177,35 @@ class Cards:
                 return Failed(f"合并后超过{whitelist.MOST_CARDS}张卡") if merging else Refused("cardInfos", MOST)
             count, sent = len(new.cards), len(command.cards)
             trace.note(f"白名单 {count} 张卡，其中下发 {sent} 张", f"whitelist of {count} cards, {sent} of them sent")
-            if trace.dry:
-                for board in self._boards:
-                    trace.add(board.planned(new))
-                return Done()
-            await self._store.replace_cards(tuple(new.cards.values()))
-            self._list = new
-            log.info("the whitelist has %d cards now", len(new.cards))
-            versions = [(board, board.want(new)) for board in self._boards]
+            if not trace.dry:
+                await self._store.replace_cards(tuple(new.cards.values()))
+                self._list = new
+                log.info("the whitelist has %d cards now", len(new.cards))
+                versions = [(board, board.want(new)) for board in self._boards]
+        if trace.dry:
+            return await self._rehearse(new, trace)
         late = await self._settled(versions)
         for board, _ in versions:
             trace.devices.add(board.name)
             told = board.told or Text(board.name, board.name)
+            for step in board.wrote:
+                trace.add(step)
             trace.add(told if board not in late else Text(f"尚未一致：{told.zh}", f"not yet equal: {told.en}"))
-        if not late:
-            return Done()
-        which = f"门禁{late[0].name}" if len(late) == 1 else f"{len(late)}台门禁"
-        return Failed(f"{which}未同步，继续重试")
+        return Failed(f"{_which(late)}未同步，继续重试") if late else Done()
+
+    async def _rehearse(self, new: Whitelist, trace: Trace) -> Outcome:
+        """Note what would be written to the controllers; what they hold is read, if that is not known."""
+        late = []
+        for board in self._boards:
+            try:
+                async with asyncio.timeout(ANSWER_S):
+                    steps = await board.planned(new)
+            except (NoReply, BadReply, TimeoutError):
+                late.append(board)
+                continue
+            for step in steps:
+                trace.add(step)
+        return Failed(f"{_which(late)}无应答") if late else Done()
 
     def _following(self, command: SetWhitelist) -> Whitelist:
         """The list that an order leads to (D12)."""
@@ -289,6 +314,10 @@ class Cards:
         if today == shown:
             self._day, self._day_at = shown, mono
         return today
+
+
+def _which(late: list[Board]) -> str:
+    return f"门禁{late[0].name}" if len(late) == 1 else f"{len(late)}台门禁"
 
 
 def _look(reader: Reader, points: Mapping[str, Reading], at: float) -> Look | None:

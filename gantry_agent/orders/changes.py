@@ -14,6 +14,7 @@ from gantry_agent.cloud import commands
 from gantry_agent.command import Defend, Done, Outcome, SetFrequency, SetServer, UpdateNow
 from gantry_agent.core import cuts, whitelist
 from gantry_agent.core.cuts import Cut, Place
+from gantry_agent.core.interlocks import Instant
 from gantry_agent.field.trace import Trace
 from gantry_agent.model import Channel, Site
 from gantry_agent.text import Text
@@ -23,9 +24,10 @@ log = logging.getLogger(__name__)
 CHANNELS: tuple[Channel, Channel] = ("computer", "cabinet")
 DEFEND = "defend."  # setting of a cabinet in defence mode
 POWER_MODE = "power_mode"  # setting: the mode that stands (cmd 5)
-REBOOTED = "rebooted."  # setting: when a relay was last cut, Unix seconds; nothing that a person would drop
+REBOOTED = "rebooted."  # setting: when a relay was last cut, by `written`; nothing that a person would drop
 PROMISED = "promised."  # setting: a reboot that was answered first, and how far it came; likewise
 DAY = "day"  # setting: the last day that a clock which could be believed has shown; likewise
+_INSTANT = re.compile(r"(\d{1,12}(?:\.\d+)?)(?: (\d{1,12}(?:\.\d+)?) (\S+))?")
 _OVERRIDES = frozenset(f"{name}.{channel}" for name in ("server", "interval_s") for channel in CHANNELS) | {POWER_MODE}
 OVERRIDES_SHOWN = ", ".join(sorted([*_OVERRIDES, f"{DEFEND}N"]))
 
@@ -43,7 +45,7 @@ class Overrides:
     interval_s: dict[Channel, int] = field(default_factory=dict)
     defended: frozenset[int] = frozenset()  # cabinets in defence mode (cmd 6)
     power_mode: int = 0  # (cmd 5)
-    rebooted: dict[str, float] = field(default_factory=dict)  # when a relay was last cut, by its name (cmd 1)
+    rebooted: dict[str, Instant] = field(default_factory=dict)  # when a relay was last cut, by its name (cmd 1)
     promised: dict[str, str] = field(default_factory=dict)  # reboots that were answered first and not seen to end
     cut: dict[Place, Cut] = field(default_factory=dict)  # what is cut off (cmd 1 and 5)
     day: date | None = None  # that a clock which could be believed has shown
@@ -68,13 +70,18 @@ def read_overrides(settings: Mapping[str, str]) -> Overrides:
     else:
         log.warning("cannot use the stored %s = %r; nothing is cut", POWER_MODE, mode)
     for name, value in settings.items():
-        if name.startswith(REBOOTED) and re.fullmatch(r"\d{1,12}(\.\d+)?", value):
-            found.rebooted[name.removeprefix(REBOOTED)] = float(value)
+        if name.startswith(REBOOTED) and (when := _INSTANT.fullmatch(value)):
+            at, mono, boot = when.groups(default="")
+            found.rebooted[name.removeprefix(REBOOTED)] = Instant(float(at), boot, float(mono or 0))
         elif name.startswith(PROMISED):
             found.promised[name.removeprefix(PROMISED)] = value
     found.cut = cuts.read(settings)
     found.day = whitelist.read_day(settings.get(DAY, ""))
     return found
+
+
+def written(when: Instant) -> str:
+    return f"{when.at:.3f}" + (f" {when.mono:.3f} {when.boot}" if when.boot else "")
 
 
 class Settings(Protocol):

@@ -9,7 +9,7 @@ clock, which is set right on the way.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from datetime import date, datetime
 from typing import Final
@@ -27,9 +27,11 @@ TRIES: Final = 3  # of one question: a datagram may get lost, and each of these 
 FIRST_WAIT_S, LONGEST_WAIT_S = 2.0, 300.0  # between attempts, doubling
 LOOK_S: Final = 300.0  # how often it is looked whether a new day has begun
 CLOCK_OFF_S: Final = 60.0
+FRAMES_TOLD: Final = 20  # of one round, by the audit and a dry run; the others are told by their number
 MOST_HOLES: Final = 1000  # places in a row where no card stands; then there are no more, whatever the count says
 
 Ask = Callable[[AskController], Awaitable[Reply]]
+_Write = tuple[int, Held | None, AskController]  # the card, how it is to be held (None: not at all), what is asked
 
 
 class _Superseded(Exception):
@@ -64,6 +66,7 @@ class Board:
         self._failures = 0
         self._wake, self._ended = asyncio.Event(), asyncio.Condition()
         self.told: Text | None = None  # what the last round did, for the audit
+        self.wrote: list[Text] = []  # the frames of it, in their order
 
     # --- what is wanted
 
@@ -87,17 +90,20 @@ class Board:
             await self._ended.wait_for(lambda: max(self._equal, self._tried) >= version)
             return self._equal >= version
 
-    def planned(self, whitelist: Whitelist) -> Text:
-        """Say what a list would change, as far as is known without asking."""
-        if self._held is None:
-            return Text(
-                f"{self.name}：先读出卡片，再与名单比较",
-                f"{self.name}: its cards are read and compared with the list",
-            )
+    async def planned(self, whitelist: Whitelist) -> list[Text]:
+        """Say what a list would change, and by which frames; what it holds is read where that is not known.
+
+        Raises NoReply, BadReply.
+        """
+        held = self._held if self._held is not None else await self._read()
         today = self._today()
-        change = diff(self._held, desired(whitelist, self._controller.doors, today), today)
-        counts = _counts(change)
-        return Text(f"{self.name}：{counts.zh}", f"{self.name}: {counts.en}")
+        change = diff(held, desired(whitelist, self._controller.doors, today), today)
+        counts, would = _counts(change), Text("将写入", "would write")
+        steps = [Text(f"{self.name}：{counts.zh}", f"{self.name}: {counts.en}")]
+        for number, write in enumerate(self._writes(change)):
+            if not self._tell(steps, number, would, write):
+                break
+        return steps
 
     # --- keeping it so
 
@@ -122,6 +128,7 @@ class Board:
 
     async def _round(self, whitelist: Whitelist, version: int, today: date) -> None:
         wanted = desired(whitelist, self._controller.doors, today)
+        self.wrote = []
         try:
             await self._set_clock()
             held = self._held = await self._read(version) if self._held is None else self._held
@@ -165,7 +172,7 @@ class Board:
     # --- one step at a time
 
     async def _asked(self, function: int, data: bytes = b"") -> bytes:
-        request = AskController(self._unit, self._controller.serial, function, data)
+        request = self._question(function, data)
         for left in reversed(range(TRIES)):
             try:
                 async with asyncio.timeout(ASK_S):
@@ -180,12 +187,15 @@ class Board:
                 return reply
         raise AssertionError
 
-    def _check(self, version: int) -> None:
-        """Give up what is not wanted any more; what was done so far is remembered."""
-        if version != self._version:
+    def _question(self, function: int, data: bytes) -> AskController:
+        return AskController(self._unit, self._controller.serial, function, data)
+
+    def _check(self, version: int | None) -> None:
+        """Give up what is not wanted any more; what was done so far is remembered. None is no list in particular."""
+        if version is not None and version != self._version:
             raise _Superseded
 
-    async def _read(self, version: int) -> dict[int, Held]:
+    async def _read(self, version: int | None = None) -> dict[int, Held]:
         """Read all cards. Places of deleted cards stay empty, so places are asked until the count is reached."""
         count = uhppote.read_number(await self._asked(uhppote.COUNT_CARDS))
         held: dict[int, Held] = {}
@@ -201,19 +211,37 @@ class Board:
 
     async def _write(self, change: Diff, held: dict[int, Held], version: int) -> None:
         """Take out, then change, then add; one that is declined is found out by reading back."""
+        for number, write in enumerate(self._writes(change)):
+            self._check(version)
+            card, wish, request = write
+            self._unproven.add(card)
+            self._tell(self.wrote, number, Text("写入", "write"), write)
+            with suppress(DeviceRefused):
+                await self._asked(request.function, request.data)
+            if wish is None:
+                held.pop(card, None)
+            else:
+                held[card] = wish
+
+    def _writes(self, change: Diff) -> Iterator[_Write]:
+        """What is asked for a change, in its order."""
         for card in change.delete:
-            self._check(version)
-            self._unproven.add(card)
-            with suppress(DeviceRefused):
-                await self._asked(uhppote.DELETE_CARD, uhppote.number(card))
-            held.pop(card, None)
+            yield card, None, self._question(uhppote.DELETE_CARD, uhppote.number(card))
         for card, wish in change.put:
-            self._check(version)
-            self._unproven.add(card)
             record = uhppote.CardRecord(card, wish.first, wish.last, wish.doors)
-            with suppress(DeviceRefused):
-                await self._asked(uhppote.PUT_CARD, uhppote.put_card(record))
-            held[card] = wish
+            yield card, wish, self._question(uhppote.PUT_CARD, uhppote.put_card(record))
+
+    def _tell(self, steps: list[Text], number: int, what: Text, write: _Write) -> bool:
+        """Note the frame of a write, unless there were many; False when it would be no use to go on."""
+        card, _, request = write
+        if number < FRAMES_TOLD:
+            frame, shown = _without_number(request), masked(card)
+            steps.append(
+                Text(f"{self.name} {what.zh} {frame}（卡 {shown}）", f"{self.name} {what.en} {frame} (card {shown})")
+            )
+        elif number == FRAMES_TOLD:
+            steps.append(Text(f"{self.name}：其余的帧不列出", f"{self.name}: the frames after these are not listed"))
+        return number <= FRAMES_TOLD
 
     async def _prove(self, wanted: dict[int, Held], held: dict[int, Held], version: int) -> None:
         """Read back every card that was written, and the count. Raises _Unequal."""
@@ -241,6 +269,13 @@ class Board:
             return
         await self._asked(uhppote.SET_TIME, uhppote.set_time(now))
         log.warning("the clock of door controller %s showed %s; it is set to %s", self.name, shown, now)
+
+
+def _without_number(request: AskController) -> str:
+    """The datagram in hex, but for the card's number, which opens doors and is the first of its data."""
+    whole = uhppote.frame(request)
+    rest = whole[uhppote.HEAD + 4 :].rstrip(b"\0").hex(" ").upper().split()
+    return " ".join((whole[: uhppote.HEAD].hex(" ").upper(), *["**"] * 4, *rest, "00…"))
 
 
 def _held(record: uhppote.CardRecord) -> Held:

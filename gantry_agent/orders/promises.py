@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, Final, Protocol
 
 from gantry_agent.cloud import words
-from gantry_agent.command import Done, Outcome
+from gantry_agent.command import Done, Failed, Outcome
 from gantry_agent.core.audit import Entry
 from gantry_agent.field.trace import Trace
 from gantry_agent.model import AgentError
@@ -50,6 +50,7 @@ class Promises:
         self._left = dict(left)
         self._undo = undo
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._made: set[str] = set()  # and not ended
         self._stopping = asyncio.Event()
 
     def start(self) -> None:
@@ -59,9 +60,22 @@ class Promises:
 
     async def make(self, name: str, work: Work, *, outlives: bool) -> None:
         """Have a reboot done after the answer; `outlives`: once begun it ends without this program."""
-        await self._store.set_setting(f"{PROMISED}{name}", ANSWERED)
-        task = self._tasks[name] = self._spawn(f"reboot {name}", self._keep(name, work, outlives=outlives))
-        task.add_done_callback(lambda _: self._tasks.pop(name, None))
+        self._made.add(name)
+        try:
+            await self._store.set_setting(f"{PROMISED}{name}", ANSWERED)
+            task = self._tasks[name] = self._spawn(f"reboot {name}", self._keep(name, work, outlives=outlives))
+            task.add_done_callback(lambda _: self._gone(name))
+        finally:
+            if name not in self._tasks:
+                self._made.discard(name)
+
+    def waits(self, name: str) -> bool:
+        """Tell whether one is promised and has not ended: what is kept of it is one for each relay."""
+        return name in self._made
+
+    def _gone(self, name: str) -> None:
+        self._tasks.pop(name, None)
+        self._made.discard(name)
 
     def hurry(self) -> None:
         """The agent stops: what may still be begun is begun now, the rest not at all."""
@@ -81,9 +95,13 @@ class Promises:
             await self._undo(name)
             await self._ended(name, STOPPED, Trace())
             return
-        await self._store.set_setting(f"{PROMISED}{name}", BEGUN)
         trace = Trace()
-        outcome = await work(trace)
+        try:
+            await self._store.set_setting(f"{PROMISED}{name}", BEGUN)
+            outcome = await work(trace)
+        except AgentError as fault:  # the disk
+            trace.add(fault.text)
+            outcome = Failed("内部错误，见日志")
         if isinstance(outcome, Done):
             log.info("%s was rebooted", name)
         else:

@@ -22,6 +22,7 @@ from gantry_agent.core.cuts import Place
 from gantry_agent.field.actuator import Actuator
 from gantry_agent.field.trace import Trace
 from gantry_agent.model import AgentError, Output, Relay, Site
+from gantry_agent.orders import changes
 from gantry_agent.orders.changes import REBOOTED
 from gantry_agent.orders.modes import Modes
 from gantry_agent.orders.promises import ANSWER_S, ANSWERED, Promises, Spawn, Work
@@ -47,7 +48,7 @@ class Memory(Protocol):
 
 
 class Relays:
-    """Carries out cmd 1. `rebooted` is when each relay was last cut, as an earlier run stored it (Unix seconds)."""
+    """Carries out cmd 1. `rebooted` is when each relay was last cut, as an earlier run stored it."""
 
     def __init__(
         self,
@@ -57,7 +58,7 @@ class Relays:
         modes: Modes,
         rests: Rests,
         spawn: Spawn,
-        rebooted: Mapping[str, float],
+        rebooted: Mapping[str, interlocks.Instant],
         promised: Mapping[str, str],
     ) -> None:
         self._site = site
@@ -69,7 +70,7 @@ class Relays:
         self._promises = Promises(store, spawn, promised, self._undo)
         wall, mono = time.time(), time.monotonic()
         done = {name: at for name, at in rebooted.items() if promised.get(name) != ANSWERED}
-        self._last = {name: interlocks.taken_up(at, wall, mono) for name, at in done.items()}
+        self._last = {name: at.taken_up(wall, mono, rests.boot) for name, at in done.items()}
 
     def start(self) -> None:
         """Have what a killed run may have left cut let go; a pulse that a board times is left to end by itself."""
@@ -137,11 +138,13 @@ class Relays:
         if relay.output is not None and self._rests.feeds_air(relay.output) and self._rests.is_cut(relay.output):
             left_s = self._rests.left_s(relay.output)
             return "尚未恢复供电" + (f"，还需{ceil(left_s)}秒" if left_s else "")
-        return interlocks.hold_off(self._last.get(relay.name), time.monotonic(), relay.hold_off_s)
+        why = interlocks.hold_off(self._last.get(relay.name), time.monotonic(), relay.hold_off_s)
+        return "上次重启尚未结束" if why is None and self._promises.waits(relay.name) else why
 
     async def _note(self, relay: Relay) -> None:
-        self._last[relay.name] = time.monotonic()
-        await self._store.set_setting(f"{REBOOTED}{relay.name}", f"{time.time():.3f}")
+        mono = self._last[relay.name] = time.monotonic()
+        when = interlocks.Instant(time.time(), self._rests.boot, mono)
+        await self._store.set_setting(f"{REBOOTED}{relay.name}", changes.written(when))
 
     async def _promise(self, relay: Relay, work: Work, *, timed: bool) -> None:
         self._last[relay.name] = time.monotonic()  # at once: another one may come while this is stored
@@ -195,6 +198,7 @@ class Relays:
         """Cut, wait, and see it come back; what is not seen to come back is looked after until it does."""
         if output.feeds == AIR:
             return await self._cycle_air(place, output, trace, timed=timed)
+        self._modes.spare(place, output.pulse_s + BACK_S)  # also when whoever ordered it waits no longer
         if not timed:
             await self._rests.cutting(place, output)
             outcome = await self._actuator.switch(output, trace, on=True)

@@ -28,9 +28,16 @@ class Rests:
     """The account; `kept` is what an earlier run had cut."""
 
     def __init__(
-        self, site: Site, store: Memory, kept: Mapping[Place, Cut], now: Callable[[], float] = time.monotonic
+        self,
+        site: Site,
+        store: Memory,
+        kept: Mapping[Place, Cut],
+        now: Callable[[], float] = time.monotonic,
+        *,
+        boot: str = "",
     ) -> None:
         self.rest_s = site.interlocks.compressor_off_s
+        self.boot = boot  # of the host; what is kept of it counts by its monotonic clock
         self._store = store
         self._now = now
         self._began = now()
@@ -42,10 +49,11 @@ class Rests:
         }
         self._fed = {place: () for place, cut in kept.items() if cut.air} | self._fed
         wall = time.time()
-        self._cut = {place: cuts.since(cut, wall, self._began) for place, cut in kept.items()}
+        self._cut = {place: cuts.since(cut, wall, self._began, boot) for place, cut in kept.items()}
         self._unproven: set[Place] = set()  # written, and not seen cut yet
         self._off_since: dict[Role, float | None] = {}  # None: it was seen working since it last stopped
         self._told_off: dict[Role, float] = {}  # a reading from before says for a moment that it works still
+        self._working: set[Role] = set()  # by the last reading since it was told to stop
         for place, at in self._cut.items():
             for role in self._fed.get(place, ()):
                 self._off_since[role] = max(at, self._off_since.get(role) or at)
@@ -59,9 +67,11 @@ class Rests:
         for (role, name), reading in message.fields.items():
             if name == "isWorking" and reading.quality is Quality.OK and not self._is_without_supply(role):
                 if reading.value == 1:
+                    self._working.add(role)
                     if self._now() >= self._told_off.get(role, 0.0) + self.rest_s:
                         self._off_since[role] = None
-                elif self._off_since.get(role, self._began) is None:
+                elif role in self._working or self._off_since.get(role, self._began) is None:
+                    self._working.discard(role)
                     self._off_since[role] = self._now()
 
     def why_not(self, role: Role) -> str | None:
@@ -76,7 +86,11 @@ class Rests:
     def stopped(self, role: Role) -> None:
         """It was told to stop, confirmed or not. What has no supply stopped when it lost it."""
         if not self._is_without_supply(role):
-            self._off_since[role] = self._told_off[role] = self._now()
+            self._stops(role, self._now())
+
+    def _stops(self, role: Role, at: float) -> None:
+        self._off_since[role] = self._told_off[role] = at
+        self._working.discard(role)
 
     def _is_without_supply(self, role: Role) -> bool:
         return any(role in self._fed.get(place, ()) for place in self._cut)
@@ -116,5 +130,5 @@ class Rests:
     async def _counted(self, place: Place, output: Output) -> None:
         at = self._cut[place] = self._now()
         for role in self._fed.get(place, ()):
-            self._off_since[role] = self._told_off[role] = at
-        await self._store.set_setting(cuts.name(place), cuts.written(cuts.of(output, time.time())))
+            self._stops(role, at)
+        await self._store.set_setting(cuts.name(place), cuts.written(cuts.of(output, time.time(), self.boot, at)))

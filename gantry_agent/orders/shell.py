@@ -25,6 +25,8 @@ from gantry_agent.text import Text, joined
 
 Step = Mapping[str, Any]
 
+DROPPED, INTERRUPTED = Text("已删除", "dropped"), Text("被中断", "interrupted")
+
 
 class Kept(Protocol):
     """What a reset needs of the store."""
@@ -105,19 +107,22 @@ class Shell:
                 Text(f"无法恢复：可用的名称为 {OVERRIDES_SHOWN}", f"cannot reset that: valid are {OVERRIDES_SHOWN}")
             )
         there = await self._resets.kept.settings()
-        dropped = []
-        for name in dict.fromkeys(names):
-            if name not in there:
-                yield {"reset": name, "known": False}
-                continue
-            failed = await self._resets.drop(name)
-            if failed is None:
-                dropped.append(f"{name} = {there[name]}")
-            yield {"reset": name, "known": True, "failed": failed.both() if failed else None}
-        if dropped:
-            who, outcome = str(question.get("who", "?")), Text("已删除", "dropped").kept()
-            entry = Entry(self._now(), who, "shell", "state reset", "", ", ".join(sorted(dropped)), (), outcome)
-            await self._resets.kept.note_requests((entry,))
+        ends: dict[str, Text] = {}  # of each that was there
+        try:
+            for name in dict.fromkeys(names):
+                if name not in there:
+                    yield {"reset": name, "known": False}
+                    continue
+                ends[name] = INTERRUPTED  # until it is known better: outputs may have moved
+                failed = await self._resets.drop(name)
+                ends[name] = failed or DROPPED
+                yield {"reset": name, "known": True, "failed": failed.both() if failed else None}
+        finally:  # also when whoever asked has gone
+            who = str(question.get("who", "?"))
+            for end in dict.fromkeys(ends.values()):
+                what = ", ".join(sorted(f"{name} = {there[name]}" for name, one in ends.items() if one == end))
+                entry = Entry(self._now(), who, "shell", "state reset", "", what, (), end.kept())
+                await self._resets.kept.note_requests((entry,))
 
     async def _rehearse(self, who: Asked, method: str, business: commands.Business) -> AsyncIterator[Step]:
         orders = commands.read_commands(method, business, self._site)

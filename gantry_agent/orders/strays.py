@@ -1,11 +1,13 @@
 """What an earlier run had cut and the site file lists no longer: found by its contact, to be given back.
 
 A technician may rename an output, wire it elsewhere, or take it out of `power_modes`, `relays` or the file while it
-is cut. What stays the same is the contact: the point of a device.
+is cut. What stays the same is the contact, the point of a device; or the output's name, where it is the device that has
+another one.
 """
 
 import logging
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 
 from gantry_agent.core import cuts
 from gantry_agent.core.cuts import Cut, Place
@@ -17,14 +19,19 @@ log = logging.getLogger(__name__)
 
 async def followed(site: Site, store: Settings, kept: Mapping[Place, Cut]) -> dict[Place, Cut]:
     """Return what was cut under the names that its contacts have now, and keep it so."""
-    now = {(one.device, one.point): (c.number, name) for c in site.cabinets for name, one in c.outputs.items()}
-    taken = set(now.values())
+    outputs = {(c.number, name): one for c in site.cabinets for name, one in c.outputs.items()}
+    now = {(one.device, one.point): place for place, one in outputs.items()}
+    devices = {*site.devices, *(one.device for one in outputs.values())}
     found: dict[Place, Cut] = {}
-    for place, cut in kept.items():
-        place_now = now.get(cut.contact()) or ((place[0], f"{place[1]}@{cut.point}") if place in taken else place)
+    for place, kept_cut in kept.items():
+        cut, output = kept_cut, outputs.get(place)
+        if output is not None and cut.device not in devices:  # it is the device that has another name now
+            cut = replace(cut, device=output.device, point=output.point, invert=output.invert)
+        place_now = now.get(cut.contact()) or ((place[0], f"{place[1]}@{cut.point}") if output is not None else place)
         found[place_now] = cut
-        if place_now != place:
+        if (place_now, cut) != (place, kept_cut):
             await store.set_setting(cuts.name(place_now), cuts.written(cut))
+        if place_now != place:
             await store.set_setting(cuts.name(place), None)
     return found
 
@@ -43,7 +50,8 @@ def strays(
             found[place] = output
         else:
             log.error(
-                "cannot give back the supply that %s of %s had cut: the site file has no such device or point",
+                "cannot give back the supply that %s of %s had cut: the site file has no such device or point; "
+                "give it that name again, or switch it there by hand",
                 cut.point,
                 cut.device,
             )

@@ -14,14 +14,18 @@ from pathlib import Path
 
 import pytest
 
-from gantry_agent.command import Done, Failed, Outcome, Unlock
+from gantry_agent.command import Done, Failed, Outcome, Reboot, Unlock
 from gantry_agent.field import profile
 from gantry_agent.field.actuator import Actuator
 from gantry_agent.field.bus import open_link
 from gantry_agent.field.poller import Poller
 from gantry_agent.field.trace import Trace
 from gantry_agent.field.unit import Lanes
-from gantry_agent.model import Bus, Cabinet, Device, Door, Output, Site
+from gantry_agent.model import Bus, Cabinet, Device, Door, Output, Relay, Site
+from gantry_agent.orders.modes import Modes
+from gantry_agent.orders.relays import Relays
+from gantry_agent.orders.rests import Rests
+from gantry_agent.store import Store
 
 pytestmark = pytest.mark.system
 
@@ -62,6 +66,7 @@ class Unit:
     heard: list[tuple[str, str, int, int]] = field(default_factory=list)  # wrote or told, what, where, which value
     changing: dict[tuple[str, int], float] = field(default_factory=dict)  # until when
     declines: bool = False  # to write a coil
+    wrote_at: dict[tuple[str, int, int], float] = field(default_factory=dict)  # what, where, which value, last
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
@@ -101,6 +106,7 @@ class Unit:
     def write(self, what: str, where: int, value: int) -> None:
         self.heard.append(("wrote", what, where, value))
         loop = asyncio.get_running_loop()
+        self.wrote_at[what, where, value] = loop.time()
         at = max(loop.time(), self.changing.get((what, where), 0.0)) + self.fate.uniform(0, SLOWEST_S)
         self.changing[what, where] = at
         loop.call_at(at, self.values.__setitem__, (what, where), value)
@@ -219,3 +225,22 @@ async def test_an_unlocking_that_failed_takes_no_explanation_from_the_one_before
         rig.unit.declines = False
         assert await rig.actuator.over(rig.pulsed, 10)  # first: an output that is still on keeps the rig from ending
         assert 0.0 < rig.granted[-1] < rig.granted[-2]
+
+
+@pytest.mark.parametrize("seed", [0])
+async def test_a_reboot_lasts_for_its_time_though_who_ordered_it_waits_no_longer(rig: Rig, tmp_path: Path) -> None:
+    cabinet = Cabinet(1, ("1.it",), {"fan": rig.output})
+    site = Site("G", "UTC", {}, {}, (cabinet,), (), relays=(Relay("fan", "10.0.0.9", 1, (1, "fan"), 2.0, 0.0),))
+    async with Store(tmp_path / "agent.db") as store, asyncio.TaskGroup() as tasks:
+        rests = Rests(site, store, {})
+        modes = Modes(site, rig.actuator, store, rests, 0, {})
+        relays = Relays(
+            site, rig.actuator, store, modes, rests, lambda name, work: tasks.create_task(work, name=name), {}, {}
+        )
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.8):
+                await relays.reboot(Reboot("fan"), Trace())
+        holding = tasks.create_task(modes.run())
+        assert await rig.actuator.over(rig.output, 5.0)
+        holding.cancel()
+    assert rig.unit.wrote_at[COIL, 0, 0] >= rig.unit.wrote_at[COIL, 0, 1] + 2.0

@@ -206,6 +206,8 @@ def _unanswered(site: Gantry, name: str) -> None:
 
 def test_what_the_answer_needs_is_rebooted_after_the_answer(site: Gantry):
     names = ("router", "pc")
+    unwritten = (site.folder / "state" / "agent.db-wal").stat
+    much = unwritten().st_size
     before = {name: supply(site, name)["cuts"] for name in names}
     for name in names:
         assert reboot(site, name)["code"] == "1000"
@@ -214,6 +216,7 @@ def test_what_the_answer_needs_is_rebooted_after_the_answer(site: Gantry):
         eventually(lambda n=name: supply(site, n)["cuts"] == before[n] + 1 and supply(site, n)["on"], 6)
         assert 0.9 <= supply(site, name)["last_cut_s"] <= 1.4
         site.agent.wait_for(f"{name} was rebooted")
+    assert unwritten().st_size < much, "what waits is in the file itself before this PC loses its supply"
 
 
 def test_of_two_reboots_of_the_way_to_the_cloud_at_once_one_is_done(site: Gantry):
@@ -226,6 +229,21 @@ def test_of_two_reboots_of_the_way_to_the_cloud_at_once_one_is_done(site: Gantry
     assert sorted(answer["code"] for answer in answers) == ["1000", "1007", "1007"]
     time.sleep(5.0)  # answered first, done then: one cut and, if there were another, that
     assert supply(site, "modem")["cuts"] == before + 1
+
+
+def test_a_promise_is_ended_before_another_is_made_though_no_hold_off_is_asked(site: Gantry):
+    before, said, answers = supply(site, "router")["cuts"], site.agent.output.count("router was rebooted"), []
+    asking = [threading.Thread(target=lambda: answers.append(reboot(site, "router"))) for _ in range(3)]
+    for one in asking:
+        one.start()
+    for one in asking:
+        one.join(20)
+    told = sorted((one["code"], one["msg"][-8:]) for one in answers)
+    assert told == [("1000", "成功"), *[("1007", "上次重启尚未结束")] * 2]
+    eventually(lambda: reboot(site, "router")["code"] == "1000", 8, "when it has ended the next one may come")
+    assert supply(site, "router")["cuts"] == before + 1
+    eventually(lambda: site.agent.output.count("router was rebooted") == said + 2, 6)
+    assert (supply(site, "router")["cuts"], supply(site, "router")["on"]) == (before + 2, True)
 
 
 def test_what_the_answer_needs_is_checked_before_it(site: Gantry):
@@ -339,6 +357,10 @@ def test_a_reset_of_the_mode_gives_the_supplies_back_first_or_leaves_it(site: Ga
     assert refused.returncode == 1
     assert "power_mode 没有恢复：未执行" in refused.stdout
     assert "power_mode" in state(site)
+    shown = subprocess.run(
+        python("gantry_agent", "audit", "show", "-c", str(site.site)), capture_output=True, text=True, check=True
+    )
+    assert re.search(r"state reset\n +power_mode = 2\n +not done", shown.stdout), "it moved what it could"
     state(site, "reset", "power_mode")
     assert cut(site)
     assert state(site) == {}

@@ -66,9 +66,7 @@ def test_strikes_are_counted_and_a_trip_is_an_alarm(site: Gantry):
     eventually(lambda: [status for status, _ in surge(site)] == ["1", "1", "1", "1"], 10, "both are well")
 
 
-@pytest.mark.parametrize(
-    "kind", ["half", "wrong_unit", "noise"]
-)
+@pytest.mark.parametrize("kind", ["half", "wrong_unit", "noise"])
 def test_a_broken_answer_of_a_board_on_the_line_is_no_trip(site: Gantry, kind: str):
     since = site.received()
     site.fault("1.tongan", kind, percent=50)

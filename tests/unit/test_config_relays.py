@@ -161,6 +161,13 @@ def test_a_width_that_only_the_device_can_set_is_told_with_what_it_should_be(tmp
     assert "请在设备上设为 8 秒" in found[[fault.line for fault in found].index(15)].render("zh")
 
 
+def test_what_the_device_lets_go_by_itself_cuts_no_supply(tmp_path):
+    text = STRIPS.replace("apc-pdu", "vertiv-chd2100j").replace("outlet1, invert: true}", "opened}")
+    told = faults_of(tmp_path, text + "power_modes: {2: [switch]}\n")
+    assert [one.split(":")[0] for one in told] == ["18", "19"]
+    assert all("opened of 1.strip goes back by itself and cannot cut a supply" in one for one in told)
+
+
 def test_what_a_strip_of_the_pc_can_time_is_told_where_it_cannot_time_what_is_asked(tmp_path):
     text = STRIPS.replace("outlet1, invert: true}", "outlet1, invert: true, feeds: agent}")
     assert read_config(write(tmp_path, text)).site.output((1, "switch")).feeds == "agent"

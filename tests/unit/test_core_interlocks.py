@@ -3,6 +3,7 @@
 import pytest
 
 from gantry_agent.core import interlocks
+from gantry_agent.core.interlocks import Instant
 from gantry_agent.model import GET_FAILED, NO_DATA, NOT_SUPPORT, Interlocks, Reading, Role, Snapshot
 
 LIMITS = Interlocks(battery_low_v=48.0, battery_low_percent=50.0)
@@ -43,10 +44,18 @@ def test_a_compressor_rests_before_it_runs_again(since, now, expected):
 
 @pytest.mark.parametrize(
     ("stored", "wall", "expected"),
-    [(1000.0, 1030.0, 470.0), (1000.0, 900.0, 500.0), (0.0, 1e9, 500.0 - 1e9), (5e9, 1e9, 500.0)],
+    [
+        (Instant(1.8e9), 1.8e9 + 30, 470.0),
+        (Instant(1.8e9, "a", 90.0), 1.8e9 + 30, 470.0),  # of another boot: its monotonic clock says nothing
+        (Instant(1.8e9), 1.8e9 - 100, 500.0),
+        (Instant(3600.0), 1.8e9, 500.0),  # of a clock that had lost its time
+        (Instant(5e9), 1.8e9, 500.0),
+        (Instant(1.8e9, "b", 490.0), 1.8e9 + 1e6, 490.0),  # of this boot: whatever the wall clock did
+        (Instant(3600.0, "b", 490.0), 1.8e9, 490.0),
+    ],
 )
-def test_an_instant_of_an_earlier_run_is_as_old_as_the_clock_says_and_never_in_the_future(stored, wall, expected):
-    assert interlocks.taken_up(stored, wall, 500.0) == expected
+def test_an_instant_of_an_earlier_run_is_as_old_as_the_best_clock_says_and_never_in_the_future(stored, wall, expected):
+    assert stored.taken_up(wall, 500.0, "b") == expected
 
 
 @pytest.mark.parametrize(

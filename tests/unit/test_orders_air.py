@@ -15,6 +15,7 @@ from gantry_agent.field.poller import Poller
 from gantry_agent.field.trace import Trace
 from gantry_agent.field.unit import Lanes
 from gantry_agent.model import Answered, Bus, Cabinet, Device, Missed, Quality, Reading, Role, Site
+from gantry_agent.orders import Orders
 from gantry_agent.orders.air import Air
 from gantry_agent.orders.rests import AIR, Rests
 
@@ -154,3 +155,13 @@ async def test_set_points_of_several_units_name_those_that_have_none(tmp_path: P
     command: Callable[[int], SetTemperatures] = lambda number: SetTemperatures(1, number, Decimal(30), None)  # noqa: E731
     assert await air.set_temperatures(command(0), Trace(dry=True)) == Partial((2,), "设备不支持制冷温度设定")
     assert await air.set_temperatures(command(3), Trace(dry=True)) == Refused("airId")
+
+
+async def test_an_order_that_takes_too_long_tells_what_was_written_by_then(tmp_path: Path) -> None:
+    air, _, _ = rig(tmp_path, "cooler")  # on a bus whose task does not run: nobody takes the write
+    failed: list[object] = []
+    orders = Orders({RunAirConditioner: air.run}, lambda _, devices: failed.extend(devices), limit_s=0.2)
+    carried = await orders.carry_out(RunAirConditioner(1, 1, run=False))
+    assert carried.outcome == Failed("超时")
+    assert any("write" in step.en for step in carried.steps)
+    assert failed == ["1.air1"], "the raw frames of its bus are kept"

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 from zoneinfo import ZoneInfo
@@ -127,6 +127,23 @@ async def test_a_reader_opens_for_who_is_on_the_list_and_the_audit_hears_of_it(
         assert (read_kept(seen.noted[0].who).en, seen.noted[0].via) == ("card …1111", "site")
     assert "11111111" not in caplog.text
     assert "22222222" not in caplog.text
+
+
+async def test_a_card_opens_to_the_last_second_of_its_day_in_the_gantrys_time_zone(tmp_path: Path):
+    at = datetime(2026, 11, 24, 15, 59, 59, tzinfo=UTC)  # a second to midnight there
+
+    def clock(zone: ZoneInfo) -> datetime:
+        return at.astimezone(zone)
+
+    async with begun(tmp_path, clock=clock) as seen:
+        await seen.cards.set_whitelist(order("11111111", until=date(2026, 11, 24)), Trace())
+        seen.hear(None, 0, given=0)
+        seen.hear(11111111, 1)
+        assert seen.spawned == ["card 1 back"]
+        at += timedelta(seconds=1)
+        seen.hear(11111111, 2)
+        assert len(seen.spawned) == 1
+        assert [read_kept(entry.outcome).en for entry in seen.noted] == ["refused: it has expired"]
 
 
 async def test_a_reader_that_could_not_be_read_begins_anew(tmp_path: Path):

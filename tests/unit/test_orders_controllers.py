@@ -94,6 +94,27 @@ async def test_a_small_change_does_not_read_the_whole_list_again():
     assert holding(wire.panel) == {*range(1, 100), 200}
 
 
+async def test_what_a_list_would_write_is_told_frame_by_frame_without_a_number_and_nothing_is_written():
+    panel = Panel(SERIAL)
+    put(panel, 17)
+    wire = Wire(panel)
+    one = board(wire)
+    steps = [step.en for step in await one.planned(listed(10058400))]
+    assert steps == [
+        "1.access: 1 cards to add, 0 to change, 1 to take out",
+        "1.access would write 17 52 00 00 2D 55 39 19 ** ** ** ** 00… (card …7)",
+        "1.access would write 17 50 00 00 2D 55 39 19 ** ** ** ** 20 20 01 01 20 30 12 31 01 00… (card …8400)",
+    ]
+    assert holding(panel) == {17}
+    assert not set(wire.asked) & {uhppote.PUT_CARD, uhppote.DELETE_CARD, uhppote.SET_TIME}
+    many = [step.en for step in await one.planned(listed(*range(1000, 2000)))]
+    assert len(many) == 2 + controllers.FRAMES_TOLD
+    assert many[-1] == "1.access: the frames after these are not listed"
+    async with kept(one):
+        assert await one.settled(one.want(listed(10058400)))
+    assert [step.en.replace(" write ", " would write ") for step in one.wrote] == steps[1:]
+
+
 async def test_cards_behind_holes_are_found():
     wire = Wire(Panel(SERIAL))
     for number in range(1, 51):

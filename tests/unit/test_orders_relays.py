@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gantry_agent.orders.changes import is_override, read_overrides
+from gantry_agent.core.interlocks import Instant
+from gantry_agent.orders.changes import is_override, read_overrides, written
 from gantry_agent.orders.modes import cut_by
 from gantry_agent.orders.relays import run_to_end
 
@@ -31,7 +32,9 @@ def test_the_mode_and_what_was_rebooted_when_are_read_back():
     kept = {"power_mode": "2", "rebooted.router": "1700000000.123", "rebooted.2.pc": "17", "rebooted.x": "soon"}
     found = read_overrides(kept)
     assert found.power_mode == 2
-    assert found.rebooted == {"router": 1700000000.123, "2.pc": 17.0}
+    assert found.rebooted == {"router": Instant(1700000000.123), "2.pc": Instant(17.0)}
+    when = Instant(1700000000.123, "2f0e-boot", 61.5)
+    assert read_overrides({"rebooted.router": written(when)}).rebooted == {"router": when}
     assert read_overrides({"power_mode": "4"}).power_mode == 0
     assert read_overrides({}).power_mode == 0
 

@@ -120,6 +120,31 @@ async def test_a_restart_makes_a_rest_no_shorter_and_no_longer(tmp_path: Path):
         assert rests.why_not(UNIT) in {"压缩机保护，还需80秒", "压缩机保护，还需79秒"}
 
 
+@pytest.mark.parametrize(("boot", "left_s"), [("this", 130.0), ("another", 0.0)])
+async def test_within_a_boot_no_step_of_the_wall_clock_shortens_a_rest(tmp_path: Path, boot: str, left_s: float):
+    async with Store(tmp_path / "state.db") as store:
+        before_the_step = time.time() - 3e7
+        await store.set_setting("cut.1.power", cuts.written(cuts.of(POWER, before_the_step, "this", 950.0)))
+        rests = Rests(SITE, store, cuts.read(await store.settings()), lambda: Clock.now, boot=boot)
+        assert rests.left_s(PLACE) == left_s
+        await rests.saw(PLACE, POWER, cut=False)
+        await rests.saw(PLACE, POWER, cut=True)
+        assert cuts.read(await store.settings())[PLACE].boot == boot
+
+
+async def test_a_unit_that_was_seen_to_run_after_its_stop_rests_from_when_it_stopped_again(tmp_path: Path):
+    clock = Clock()
+    async with account(tmp_path, clock) as (rests, _):
+        seen(rests, 1)
+        rests.stopped(UNIT)  # not confirmed, say
+        clock.now += 170
+        seen(rests, 1)
+        clock.now += 5
+        seen(rests, 0)
+        clock.now += 10
+        assert rests.why_not(UNIT) == "压缩机保护，还需170秒"
+
+
 @pytest.mark.parametrize("at", [3600.0, 5e9])  # a clock that had lost its time, and one that was set back since
 async def test_a_cut_of_an_impossible_time_rests_from_the_start(tmp_path: Path, at: float):
     async with Store(tmp_path / "state.db") as store:
@@ -163,3 +188,13 @@ async def test_what_is_cut_is_known_by_its_contact_whatever_the_file_calls_it(tm
         assert (found[place].device, found[place].point) == ("1.io", "do0")
         assert strays(site, lambda _: True, {place}, kept) == {}
         assert strays(site, lambda _: False, (), kept) == {}, "the device itself is gone: said in the log"
+
+
+async def test_what_is_cut_at_a_device_with_another_name_now_is_known_by_its_own(tmp_path: Path):
+    renamed = replace(SITE, cabinets=(Cabinet(1, ("1.board",), {"power": replace(POWER, device="1.board")}),))
+    async with Store(tmp_path / "state.db") as store:
+        await store.set_setting("cut.1.power", cuts.written(cuts.of(POWER, 1.8e9)))
+        kept = await followed(renamed, store, cuts.read(await store.settings()))
+        assert kept == {PLACE: Cut(1.8e9, "1.board", "do0", air=True)}
+        assert cuts.read(await store.settings()) == kept
+        assert strays(renamed, lambda _: True, (), kept)[PLACE].device == "1.board"
