@@ -5,7 +5,7 @@ thread, since the daemon's polling goes on.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from gantry_agent.field import examine, profile, site_unit, tape
 from gantry_agent.field.identify import identify
 from gantry_agent.field.poller import Poller
 from gantry_agent.field.product import Profile
-from gantry_agent.field.product_identity import Surety
 from gantry_agent.field.tape import RECORDED, Tape
 from gantry_agent.model import AgentError, Bus, Device, Quality, Value
 from gantry_agent.text import Text
@@ -24,6 +23,7 @@ Step = Mapping[str, Any]
 Mine = tuple[str, str]  # a device of the site: its key and its profile
 
 MOST_SPOKEN = 8  # units that are asked in every language of a line; each silent one costs a second
+UNADDRESSED = frozenset({"megatec", "dlt645"})  # whoever is on the line answers; a meter to the address AAAAAAAAAAAA
 _SECRETS = ("community", "write_community", "user", "auth_key", "priv_key", "host", "port")
 
 
@@ -43,7 +43,7 @@ def known_profiles(folders: Sequence[Path]) -> tuple[Profile, ...]:
 
 
 async def identify_bus(
-    poller: Poller, bus: Bus, mine: Mapping[int, Mine], question: Step, folders: Sequence[Path]
+    poller: Poller, bus: Bus, mine: Mapping[int, Mine], question: Step, known: Callable[[], tuple[Profile, ...]]
 ) -> AsyncIterator[Step]:
     """Tell who answers on a bus and what it may be; `mine` are the site's devices by unit.
 
@@ -59,7 +59,7 @@ async def identify_bus(
         said = f"cannot identify what is on {bus.name}: the zte-http bus of its site unit lists that"
         yield {"failed": Text(f"{bus.name} 上有什么，由该动环监控单元的 zte-http 总线列出", said).both()}
         return
-    profiles = await asyncio.to_thread(known_profiles, folders)
+    profiles = await asyncio.to_thread(known)  # seconds, on a small PC
     if bus.kind == "zte-http":
         async for step in site_unit.listed(poller):
             yield {**step, **_object(step.get("name"), profiles)}
@@ -83,17 +83,37 @@ async def identify_bus(
         fits = False
         for asked in ([own] if own else []) + [plain]:
             async for step in _one(poller, bus, asked, unit, mine, question):
-                fits |= any(one["sure"] >= Surety.LIKELY for one in step.get("candidates", ()))
+                fits |= any(one["fits"] == one["of"] for one in step.get("candidates", ()))
                 if fits or asked is plain:
                     yield step
             if fits:
                 break
     left = [unit for unit in units if unit not in answering]  # a unit has one language
-    for one in lines:
-        for unit in _spoken(one, left):
-            async for step in _one(poller, bus, [one], unit, mine, question):
-                if step.get("candidates") or "recording" in step:
-                    yield step
+    async for step in _spoken_to(poller, bus, lines, left, mine, question):
+        yield step
+
+
+async def _spoken_to(
+    poller: Poller, bus: Bus, lines: Sequence[Profile], left: Sequence[int], mine: Mapping[int, Mine], question: Step
+) -> AsyncIterator[Step]:
+    """Ask units that are silent to Modbus in the other languages of a line; each silence costs seconds.
+
+    The site's own device is asked for first. A unit that answers in one language is asked in no other, and when all
+    have, what has no address is not looked for.
+    """
+    speaks: dict[int, str] = {}  # by unit
+    asked = [(one, unit) for one in lines for unit in left if unit in mine and one.name == mine[unit][1]]
+    own = {(one.name, unit) for one, unit in asked}
+    others = sorted(lines, key=lambda one: one.protocol in UNADDRESSED)
+    asked += [(one, unit) for one in others for unit in _spoken(one, left) if (one.name, unit) not in own]
+    for one, unit in asked:
+        if speaks.get(unit, one.protocol) != one.protocol or (one.protocol in UNADDRESSED and len(speaks) == len(left)):
+            continue
+        async for step in _one(poller, bus, [one], unit, mine, question):
+            if step.get("answered") and (one.protocol not in UNADDRESSED or (one.name, unit) in own):
+                speaks[unit] = one.protocol
+            if step.get("candidates") or "recording" in step:
+                yield step
 
 
 def _object(name: object, profiles: Iterable[Profile]) -> Step:
@@ -105,8 +125,8 @@ def _object(name: object, profiles: Iterable[Profile]) -> Step:
 
 
 def _spoken(asked: Profile, units: Sequence[int]) -> Sequence[int]:
-    """The units that are asked in a language of its own; Megatec has no addresses."""
-    if asked.protocol == "megatec" or len(units) > MOST_SPOKEN:
+    """The units that are asked in a language of its own."""
+    if asked.protocol in UNADDRESSED or len(units) > MOST_SPOKEN:
         return units[:1]
     return units
 
@@ -125,7 +145,7 @@ async def _one(
     kept = Tape(secrets_of(bus)) if question.get("record") else None
     async for step in identify(poller, bus.name, profiles, unit, kept):
         yield {**step, "device": mine[unit][0] if unit in mine else None}
-        if kept is not None and step["answered"]:
+        if kept is not None and (kept.values or kept.words or kept.said):
             device = Device(key="found", cabinet=1, profile="unknown", bus=bus.name, unit=unit, roles={})
             yield _written(kept, bus, None, device, {}, f"unknown-{unit}")
 

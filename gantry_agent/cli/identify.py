@@ -6,8 +6,9 @@ that stands in no site file yet, are opened here.
 
 import argparse
 import asyncio
+import functools
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
 from gantry_agent.cli import technician
@@ -18,8 +19,9 @@ from gantry_agent.console import door
 from gantry_agent.doctor import Step, place
 from gantry_agent.field.bus import open_link
 from gantry_agent.field.poller import Poller
+from gantry_agent.field.product import Profile
 from gantry_agent.field.unit import Lanes
-from gantry_agent.inquiry import identify_bus
+from gantry_agent.inquiry import identify_bus, known_profiles
 from gantry_agent.model import AgentError, Bus, Value
 from gantry_agent.text import Language, Text
 
@@ -33,17 +35,23 @@ NAMES = {  # of a device by the member that it is there for, the first that fits
     "waterloggingSensor": "water", "smokeSensor": "smoke", "thunderSpd": "surge", "doors": "door",
 }  # fmt: skip
 FOLDERS = (SITE_PROFILES, SHIPPED_PROFILES)
+Known = Callable[[], tuple[Profile, ...]]
 
 
 def run(config: Config | None, arguments: argparse.Namespace, language: Language) -> int:
     """Ask, print what is found as it is found; 1 when nothing fits."""
-    bus = _bus(config, arguments)
-    teller = _Teller(language, bus, known=config is not None and bus.name in config.site.buses)
-    question: dict[str, Any] = {"ask": "identify", "bus": bus.name, "units": arguments.units}
-    question["record"] = arguments.record
-    steps = _steps(config, bus, question, language)
-    told = technician.ask(steps, teller, language, as_json=arguments.json, output=arguments.output)
-    return int(not told or not teller.found)
+    found = False
+    known = functools.cache(functools.partial(known_profiles, FOLDERS))  # read once for all kinds of a host
+    for bus in _buses(config, arguments):
+        teller = _Teller(language, bus, known=config is not None and bus.name in config.site.buses)
+        question: dict[str, Any] = {"ask": "identify", "bus": bus.name, "units": arguments.units}
+        question["record"] = arguments.record
+        steps = _steps(config, bus, question, known, language)
+        told = technician.ask(steps, teller, language, as_json=arguments.json, output=arguments.output)
+        found = told and teller.found
+        if not told or teller.answered:
+            break
+    return int(not found)
 
 
 def is_host(target: str) -> bool:
@@ -51,13 +59,13 @@ def is_host(target: str) -> bool:
     return "." in target or ":" in target
 
 
-def _bus(config: Config | None, arguments: argparse.Namespace) -> Bus:
-    """The bus of that name, or one made for the host."""
+def _buses(config: Config | None, arguments: argparse.Namespace) -> Iterator[Bus]:
+    """The bus of that name, or one made for the host; one of each kind, if neither kind nor port is given."""
     name = arguments.target
     if config and name in config.site.buses:
-        return config.site.buses[name]
+        yield config.site.buses[name]
+        return
     host, _, port = name.rpartition(":") if name.count(":") == 1 else (name, "", "")
-    number = int(port) if port.isdigit() else PORTS[arguments.type]
     if not host or (port and not port.isdigit()):
         raise AgentError(
             Text(
@@ -65,31 +73,36 @@ def _bus(config: Config | None, arguments: argparse.Namespace) -> Bus:
                 f"cannot identify {name!r}: give a bus of the site file, or a host like 192.168.1.20[:161]",
             )
         )
-    settings: dict[str, Value | None] = {"host": host, "port": number}
-    if arguments.type == "snmp":
-        settings |= {"version": arguments.snmp_version, "community": arguments.community}
-    return Bus("found", arguments.type, settings)
+    usual = [kind for kind, number in PORTS.items() if port == str(number)]
+    kinds: list[Any] = [arguments.type] if arguments.type else usual or list(PORTS)[: 1 if port else None]
+    for kind in kinds:
+        settings: dict[str, Value | None] = {"host": host, "port": int(port) if port else PORTS[kind]}
+        if kind == "snmp":
+            settings |= {"version": arguments.snmp_version, "community": arguments.community}
+        yield Bus("found", kind, settings)
 
 
-async def _steps(config: Config | None, bus: Bus, question: Step, language: Language) -> AsyncIterator[Step]:
+async def _steps(
+    config: Config | None, bus: Bus, question: Step, known: Known, language: Language
+) -> AsyncIterator[Step]:
     used = config is not None and any(device.bus == bus.name for device in config.site.devices.values())
     if config is not None and used:
         try:
-            async for step in door.ask(config.storage / door.NAME, question):
+            async for step in technician.through_door(config, question):
                 yield step
         except door.NobodyHome:
             print(technician.ALONE.render(language), file=sys.stderr)
         else:
             return
-    async for step in _alone(bus, question):
+    async for step in _alone(bus, question, known):
         yield step
 
 
-async def _alone(bus: Bus, question: Step) -> AsyncIterator[Step]:
+async def _alone(bus: Bus, question: Step, known: Known) -> AsyncIterator[Step]:
     poller = Poller(open_link(bus), (), Lanes(1, 5, 3), lambda _: None)
     task = asyncio.create_task(poller.run(), name=f"bus {bus.name}")
     try:
-        async for step in identify_bus(poller, bus, {}, question, FOLDERS):
+        async for step in identify_bus(poller, bus, {}, question, known):
             yield step
     finally:
         task.cancel()
@@ -100,7 +113,7 @@ class _Teller:
     def __init__(self, language: Language, bus: Bus, *, known: bool) -> None:
         self._language: Language = language
         self._bus, self._known = bus, known
-        self.found = False
+        self.found = self.answered = False
         self.lines: list[str] = []  # of the site file
         self._computers: list[str] = []
         self._more_buses: dict[str, str] = {}  # serial lines behind a site unit
@@ -109,6 +122,7 @@ class _Teller:
         return Text(zh, en).render(self._language)
 
     def tell(self, step: Step) -> Iterator[str]:
+        self.answered |= bool(step.get("answered")) or "serial" in step or "object" in step
         if "kind" in step:
             yield f"{step['bus']}  {step['kind']}  {place(self._bus)}"
         elif "candidates" in step:

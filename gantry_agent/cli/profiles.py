@@ -12,6 +12,7 @@ from gantry_agent.faults import ConfigFault
 from gantry_agent.field import profile as profiles
 from gantry_agent.field.product import Profile
 from gantry_agent.field.profile_schema import json_schema
+from gantry_agent.field.profile_sense import unfilled
 from gantry_agent.text import Language, Text
 
 FOLDERS = (SITE_PROFILES, SHIPPED_PROFILES)
@@ -59,12 +60,25 @@ def run(arguments: argparse.Namespace, language: Language) -> int:
         for name in names:
             print("\n".join(_shown(profiles.load(name, FOLDERS), language)))
     else:
-        for name in profiles.names(FOLDERS):
+        return _list(language)
+    return 0
+
+
+def _list(language: Language) -> int:
+    """A line for each product; a file that cannot be read is told and the rest listed all the same."""
+    faulty = False
+    for name in profiles.names(FOLDERS):
+        try:
             found = profiles.load(name, FOLDERS)
+        except ConfigFault as error:
+            faulty = True
+            for fault in error.faults:
+                print(fault.render(language), file=sys.stderr)
+        else:
             word = SHORT[found.maturity].render(language)
             gap = " " * (11 - len(word.encode("gbk", "replace")))  # a Chinese character is two columns wide
             print(f"{name:28} {word}{gap} {found.protocol:8} {found.title.render(language)}")
-    return 0
+    return int(faulty)
 
 
 def _lint(files: Iterable[Path], language: Language) -> int:
@@ -97,6 +111,8 @@ def _doubts(found: Profile) -> Iterator[Text]:
     """What is no fault and is still missing."""
     if found.maturity == "draft":
         yield MATURITIES["draft"]
+    for member in unfilled(found):
+        yield Text(f"members.{member}：没有点填它的任何字段", f"members.{member}: nothing fills any of its fields")
     if not found.identity:
         yield Text("没有 identity，identify 命令认不出它", "there is no identity: `identify` cannot tell this product")
 

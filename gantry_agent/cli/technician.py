@@ -8,6 +8,7 @@ import contextlib
 import json
 import re
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +22,7 @@ from gantry_agent.config import Config
 from gantry_agent.console import door
 from gantry_agent.doctor import Step, answered
 from gantry_agent.model import AgentError
-from gantry_agent.store import Hop, Outage
+from gantry_agent.store import Hop, Outage, lock
 from gantry_agent.text import Language, Text
 
 ALONE = Text("（没有运行中的 gantry-agent，直接访问设备）", "(no gantry-agent runs; asking the hardware directly)")
@@ -29,6 +30,7 @@ ALONE_DOCTOR = Text(
     "（没有运行中的 gantry-agent，读取全部设备，约 15 秒）",
     "(no gantry-agent runs; reading every device, this takes some 15 s)",
 )
+DOOR_S = 2.0  # an agent that has just been started opens its door soon
 QUALITIES = {
     "NoData": Text("无数据", "no data"),
     "GetFailed": Text("读取失败", "not read"),
@@ -85,9 +87,34 @@ def ask(steps: AsyncIterator[Step], teller: Tells, language: Language, *, as_jso
     return True
 
 
+async def through_door(config: Config, question: Step) -> AsyncIterator[Step]:
+    """Ask the running agent. Raises NobodyHome only when none runs: beside one, nobody may go to the hardware."""
+    until = time.monotonic() + DOOR_S
+    while True:
+        try:
+            async for step in door.ask(config.storage / door.NAME, question):
+                yield step
+        except door.NobodyHome:
+            if not lock.is_held(config.storage):
+                raise
+            if time.monotonic() > until:
+                path = config.storage / door.NAME
+                raise AgentError(
+                    Text(
+                        f"无法询问运行中的 gantry-agent：它没有套接字 {path}（磁盘已满或只读？），"
+                        "见 journalctl -u gantry-agent",
+                        f"cannot ask the running gantry-agent: it has no socket {path}; is the disk full or read-only?"
+                        " See journalctl -u gantry-agent",
+                    )
+                ) from None
+            await asyncio.sleep(0.2)
+        else:
+            return
+
+
 async def _steps(config: Config, question: Step, language: Language) -> AsyncIterator[Step]:
     try:
-        async for step in door.ask(config.storage / door.NAME, question):
+        async for step in through_door(config, question):
             yield step
     except door.NobodyHome:
         said = ALONE_DOCTOR if question["ask"] == "doctor" else ALONE

@@ -4,8 +4,9 @@ Each sign is asked once, however many profiles have it, and a profile's second s
 is walked and nothing written; after `MOST_S` no more is asked. How sure the verdict is, is `product_identity`'s matter.
 """
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,7 +22,7 @@ from gantry_agent.model import BadReply, BusDown, Device, NoReply, Quality, Valu
 
 Told = Mapping[str, Any]
 
-MOST_S = 18.0  # for one host or unit
+MOST_S = 13.0  # for one host or unit; a question that is under way then is waited for ANSWER_S more
 ANSWER_S = 2.0  # the longest that one sign is waited for; cards of SNMP take up to this
 LINE_ANSWER_S = 0.5  # on a line; no profile asks longer for a few registers
 AT_ONCE = 20  # OIDs in one question
@@ -69,7 +70,11 @@ class _Asker:
             return self.known[request]
         if self.over:
             return None
-        exchange = await patiently(self.poller, request, Timing(response_s, 0.02, seeking=True))
+        try:  # one question to an agent of SNMPv1 may be twenty on the wire
+            async with asyncio.timeout(self.until + ANSWER_S - time.monotonic()):
+                exchange = await patiently(self.poller, request, Timing(response_s, 0.02, seeking=True))
+        except TimeoutError:
+            return None
         if exchange.error is not None:
             self.failure = failure(exchange.error)
             self.down = isinstance(exchange.error, BusDown) and exchange.error.__cause__ is not None
@@ -102,14 +107,14 @@ async def identify(
     snmp = [one for one in asked if one[0].profile.protocol == "snmp"]
     known: dict[str, Any] = {}
     if snmp:
-        known = await _greet(asker, [sign for one in snmp for sign in one])
+        known = await _greet(asker, snmp)
     found = []
     for one in asked:
         values = [(sign.says, await _value(asker, sign)) for sign in one[:1]]
         if len(one) > 1 and (values[0][0].fits(values[0][1]) or one in snmp):
             values += [(sign.says, await _value(asker, sign)) for sign in one[1:]]
         values += [(sign.says, Quality.GET_FAILED) for sign in one[len(values) :]]
-        surety, weight = judge(values)
+        surety, weight = judge(values, zero_shows=one in snmp)  # an object that is not there does not answer
         if surety is not Surety.NO:
             found.append(((surety, weight), one[0].profile, sum(says.fits(value) for says, value in values)))
     found.sort(key=lambda one: (-one[0][0], -one[0][1], one[1].name))
@@ -144,16 +149,23 @@ async def _value(asker: _Asker, sign: Sign) -> Value | Quality:
     return sign.read(await asker.ask(request, response_s))
 
 
-async def _greet(asker: _Asker, known: Iterable[Sign]) -> dict[str, Any]:
-    """Ask an SNMP agent who it says that it is, then for all signs of all profiles in a few questions."""
+async def _greet(asker: _Asker, known: Sequence[Sequence[Sign]]) -> dict[str, Any]:
+    """Ask an SNMP agent who it says that it is, then for all signs of all profiles in a few questions.
+
+    Those of products that call themselves so come first: SNMPv1 refuses a question for the sake of one object, and a
+    slow agent may not be through by the end.
+    """
     who = await asker.ask(GetOids(WHO), ANSWER_S)
     if asker.silent:
         asker.down = True  # the first question of all; a card that is busy is asked again by the link
     if asker.tape is not None:
         await asker.ask(GetOids(NAMES), ANSWER_S)
     values: dict[str, Any] = dict(who) if isinstance(who, Mapping) else {}
-    oids = tuple(dict.fromkeys(oid for sign in known for oid in _oids(sign) if oid not in values))
-    waiting = [oids[at : at + AT_ONCE] for at in range(0, len(oids), AT_ONCE)]
+    wanted = [sign for one in sorted(known, key=lambda one: not _greeted(one, values)) for sign in one]
+    oids = tuple(dict.fromkeys(oid for sign in wanted for oid in _oids(sign) if oid not in values))
+    first = len({oid for one in known if _greeted(one, values) for sign in one for oid in _oids(sign)} - {*values})
+    ranges = (range(0, first, AT_ONCE), range(first, len(oids), AT_ONCE))
+    waiting = [oids[at : min(at + AT_ONCE, part.stop)] for part in ranges for at in part]
     while waiting and not asker.over:
         part = waiting.pop(0)
         reply = await asker.ask(GetOids(part), ANSWER_S)
@@ -166,6 +178,15 @@ async def _greet(asker: _Asker, known: Iterable[Sign]) -> dict[str, Any]:
     description, identity = (values.get(oid) for oid in WHO)
     said = description.decode("utf-8", "replace") if isinstance(description, bytes) else description
     return {"agent": said, "identity": None if identity is None else str(identity)}
+
+
+def _greeted(signs: Sequence[Sign], values: Mapping[str, Any]) -> bool:
+    """Whether a product's sign is what the agent calls itself."""
+    return any(
+        (sign.says.under or sign.says.has) and oid in values and sign.says.fits(sign.read({oid: values[oid]}))
+        for sign in signs
+        for oid in _oids(sign)
+    )
 
 
 def _oids(sign: Sign) -> tuple[str, ...]:

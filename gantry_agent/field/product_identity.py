@@ -2,7 +2,7 @@
 
 One object is seldom enough (many SNMP cards carry the sysObjectID of net-snmp), so a profile has several signs. A sign
 that holds a name or a code is telling; one that only lies in a range is a likelihood: 230 V is what every meter reads.
-A code or range that fits with 0 shows nothing: many units read 0 wherever nothing stands.
+A code or range that fits with 0 shows nothing of registers: many units read 0 wherever nothing stands.
 """
 
 from collections.abc import Sequence
@@ -50,10 +50,10 @@ class Surety(IntEnum):
     SURE = 3  # all fit, one at least is telling
 
 
-def judge(signs: Sequence[tuple[Says, Value | Quality]]) -> tuple[Surety, int]:
+def judge(signs: Sequence[tuple[Says, Value | Quality]], *, zero_shows: bool = False) -> tuple[Surety, int]:
     """Say how surely, and by how much evidence: a telling sign weighs three others."""
     fitting = [(says, value) for says, value in signs if says.fits(value)]
-    showing = [says for says, value in fitting if says.there or value != 0]
+    showing = [says for says, value in fitting if zero_shows or says.there or value != 0]
     weight = sum(3 if says.telling else 1 for says in showing)
     told = any(says.telling for says in showing)
     if fitting and len(fitting) == len(signs):

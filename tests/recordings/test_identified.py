@@ -134,3 +134,49 @@ async def test_a_recording_reads_as_the_device_did_and_tells_nothing_of_whose_it
     read = rig.named(derive.Deriver(product, it, rig.rows_of(product, it, source)).fields(now, {}))
     assert read == said
     assert read["rectifier[2].outputCurrent"] == 1.3
+
+
+async def test_a_slow_card_of_the_first_version_is_told_before_time_is_up(
+    replay: int, profiles: tuple[Profile, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It refuses a question for one object that it lacks, so the objects of those it calls itself must come first."""
+    monkeypatch.setattr("gantry_agent.field.identify.MOST_S", 2.0)
+    monkeypatch.setattr("gantry_agent.field.identify.ANSWER_S", 1.0)
+    began = time.monotonic()
+    async with delayed(replay, 0.2) as port:
+        bus = recording_rig.the_bus(port, "huawei-smu_11b")
+        bus = Bus(bus.name, bus.kind, {**bus.settings, "version": "1"})
+        async with asking(bus) as poller:
+            (step,) = [step async for step in identify(poller, "replay", profiles)]
+    assert time.monotonic() - began < 4.0
+    assert step["cut"]
+    assert step["candidates"][0]["profile"] == "huawei-site-monitor"
+
+
+class Forth(asyncio.DatagramProtocol):
+    """Passes every question on after a while."""
+
+    def __init__(self, port: int, delay_s: float) -> None:
+        self._there, self._delay_s = ("127.0.0.1", port), delay_s
+        self._transport: Any = None
+        self._asker: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        to = self._asker if addr == self._there else self._there
+        if addr != self._there:
+            self._asker = addr
+        asyncio.get_running_loop().call_later(self._delay_s / 2, self._transport.sendto, data, to)
+
+
+@contextlib.asynccontextmanager
+async def delayed(port: int, delay_s: float) -> AsyncIterator[int]:
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(lambda: Forth(port, delay_s), local_addr=("127.0.0.1", 0))
+    try:
+        yield transport.get_extra_info("sockname")[1]
+    finally:
+        transport.close()
+        await asyncio.sleep(delay_s)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gantry_agent.cli import main
+from gantry_agent.cli import main, profiles
 from gantry_agent.field import profile
 
 FAULTY = """\
@@ -31,6 +31,17 @@ def test_profiles_alone_lists_every_product(capsys: pytest.CaptureFixture[str]) 
     listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     assert set(profile.names()) <= set(listed)
     assert main(["profiles", "list"]) == 0
+
+
+def test_a_file_that_cannot_be_read_does_not_hide_the_other_products(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "abb-b23.yaml").write_text("x: [", encoding="utf-8")
+    monkeypatch.setattr(profiles, "FOLDERS", (tmp_path, profile.SHIPPED))
+    assert main(["profiles"]) == 1
+    said = capsys.readouterr()
+    assert f"{tmp_path}/abb-b23.yaml:1:4: cannot parse the YAML" in said.err
+    assert {line.split()[0] for line in said.out.splitlines()} == set(profile.names()) - {"abb-b23"}
 
 
 def test_lint_tells_every_fault_with_its_place_and_what_would_be_valid(

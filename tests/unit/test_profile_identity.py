@@ -55,6 +55,16 @@ def test_how_sure_several_signs_make() -> None:
     assert judge([])[0] is Surety.NO
 
 
+def test_what_fits_with_0_shows_nothing() -> None:
+    """Many units read 0 wherever nothing stands: a meter was taken for a surge counter that is well."""
+    code, range_, there = Says(values=(0, 0xFFFF)), Says(low=0, high=1), Says(there=True)
+    assert judge([(code, 0), (range_, 0), (range_, 0)]) == (Surety.PERHAPS, 0)
+    assert judge([(code, 0), (range_, 1)]) == (Surety.LIKELY, 1)
+    assert judge([(code, 0xFFFF), (range_, 0)]) == (Surety.SURE, 3)
+    assert judge([(code, 0), (range_, 0)], zero_shows=True) == (Surety.SURE, 4)  # of SNMP: what is not there is silent
+    assert judge([(there, 0), (there, 0)]) == (Surety.LIKELY, 2)  # others refuse that address
+
+
 def test_signs_are_asked_where_points_would_be(tmp_path: Path) -> None:
     product = read(tmp_path, "modbus", "[{read: holding 2 + base, as: f32, between: [45, 65]}]")
     (sign,) = signs(product, "bus", 7)
