@@ -6,6 +6,7 @@ bus mean is `core.wiring`; how the hardware is asked, `field.examine`.
 """
 
 import ctypes
+import functools
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import asdict
@@ -25,7 +26,7 @@ from gantry_agent.field import examine
 from gantry_agent.field.bus.recorder import Frame
 from gantry_agent.field.load import LATE, Load
 from gantry_agent.field.poller import Poller
-from gantry_agent.inquiry import identify_bus, record
+from gantry_agent.inquiry import identify_bus, known_profiles, record
 from gantry_agent.model import AgentError, Bus, Channel, Device, Site
 from gantry_agent.store import Counts, Outage
 from gantry_agent.store.outages import named
@@ -200,8 +201,8 @@ class Doctor:
     async def identify(self, question: Step) -> AsyncIterator[Step]:
         bus = bus_of(self._config, question.get("bus"))
         mine = {d.unit: (d.key, d.profile) for d in self._config.site.devices.values() if d.bus == bus.name}
-        folders = (SITE_PROFILES, SHIPPED_PROFILES)
-        async for step in identify_bus(self._pollers[bus.name], bus, mine, question, folders):
+        known = functools.partial(known_profiles, (SITE_PROFILES, SHIPPED_PROFILES))
+        async for step in identify_bus(self._pollers[bus.name], bus, mine, question, known):
             yield step
 
     async def scan(self, question: Step) -> AsyncIterator[Step]:

@@ -150,9 +150,18 @@ class Ticks:
                     job.modify(next_run_time=job.trigger.get_next_fire_time(None, now))
                 await self._stepped(offset + time.monotonic())
             offset = now_offset
+            self._recall(datetime.now(UTC))
             if self._begun and time.monotonic() - beat_at >= HEARTBEAT_S:
                 beat_at = time.monotonic()
                 await self._diary.seen(self.taken_until(time.time()))
+
+    def _recall(self, now: datetime) -> None:
+        """Set anew what waits for a far time: a clock that was ahead for less than a second has left it so."""
+        for job in self._scheduler.get_jobs():
+            interval_s, phase_s = self._times[job.id]
+            if (job.next_run_time - now).total_seconds() > 2 * interval_s:
+                job.modify(next_run_time=job.trigger.get_next_fire_time(None, now))
+                self._taken[job.id] = min(self._taken[job.id], last_tick(now.timestamp(), interval_s, phase_s))
 
     async def _stepped(self, before: float) -> None:
         """Begin a new stretch on the new time; `before` is what the clock would show had it not been stepped."""

@@ -13,6 +13,7 @@ What became of a record after it was accepted is the outbox's own double entry. 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import floor
 from typing import Final
 
 Series = tuple[str, int]  # channel, cabinet
@@ -92,7 +93,7 @@ def gaps(books: Books, since: float, now: float, *, running: bool) -> tuple[Gap,
                 if tick not in accepted[series]:
                     found[series, tick] = (interval_s, _marked(books.marks, tick))
             until, cause = _pause(stretch, following, now, running=running)
-            for tick in _ticks(max(since, stretch.seen_at + 1), min(now, until), interval_s, phase_s):
+            for tick in _ticks(max(since, floor(stretch.seen_at) + 1), min(now, until), interval_s, phase_s):
                 if tick not in accepted[series] and not _covered(books.stretches, series, tick):
                     found[series, tick] = (interval_s, cause)
     return _joined(found)

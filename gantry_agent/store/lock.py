@@ -1,7 +1,7 @@
 """One agent per storage: a lock file that the kernel lets go when its holder dies, however it dies.
 
 The daemon holds it while it runs; the command line looks at it to tell "does not run" from "has not written lately".
-A disk that cannot even hold the file does not keep the agent from running.
+A disk that cannot even hold the file does not keep the agent from running; a read-only one may have it from before.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ def held(folder: Path) -> Iterator[None]:
     """Hold the storage; raise StoreFault when another agent does."""
     try:
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-        descriptor = os.open(folder / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        descriptor = _opened(folder / NAME)
     except OSError as fault:
         log.warning("cannot make %s (%s); whether another agent runs is not checked", folder / NAME, fault.strerror)
         yield
@@ -37,6 +37,15 @@ def held(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _opened(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    except OSError:
+        with contextlib.suppress(OSError):
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # will do for the lock
+        raise
 
 
 def is_held(folder: Path) -> bool:

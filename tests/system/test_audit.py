@@ -5,8 +5,10 @@ import json
 import re
 import sqlite3
 import subprocess
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from gantry import Gantry, gantry
@@ -228,6 +230,10 @@ def test_why_the_door_stood_open_is_answered_by_who_unlocked_it_and_how_it_opene
     site.plant(door={"front": "open"})
     opened = eventually(lambda: [one for one in entries(site) if one["what"] == "front door opened"])[-1]
     assert (opened["who"], opened["via"], opened["outcome"]) == ("cabinet 1", "site", "unlocked remotely")
+    clock = datetime.fromtimestamp(opened["at"], ZoneInfo("Asia/Shanghai")).strftime("%H:%M")
+    who = r"cloud 127\.0\.0\.1  .*\n +unlock the front door of cabinet 1\n"
+    answer = who + r"(.*\n)*#\d+ .*front door opened\n +unlocked remotely"
+    assert re.search(answer, shell(site, "audit", "show", "--at", clock)), "why did the door open at that time"
     site.plant(door={"front": "closed"})
     site.plant(door={"back": "forced"})
     forced = eventually(lambda: [one for one in entries(site) if one["what"] == "back door opened"])[-1]

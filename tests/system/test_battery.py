@@ -150,6 +150,14 @@ def test_before_any_test_there_is_no_result(site: Gantry):
         assert set(found.values()) == {"NoData"}
 
 
+def test_rectifiers_that_were_just_switched_off_keep_a_battery_test_from_beginning(site: Gantry):
+    settled(site, 1)
+    assert site.order({"cmd": "8", "cabinetId": "1", "onOff": "0"}) == DONE
+    refused = test(site, 1, start=True)  # before any reading can show that the battery carries the load
+    assert site.order({"cmd": "8", "cabinetId": "1", "onOff": "1"}) == DONE
+    assert (refused["code"], refused["msg"][-8:]) == ("1007", "整流模块正在关闭")
+
+
 def test_a_cabinet_without_a_battery_cannot_test_one(site: Gantry):
     answer = test(site, 6, start=True)
     assert (answer["code"], "没有可测试的电池" in answer["msg"]) == ("1007", True)

@@ -3,9 +3,12 @@ not do it, and which order is refused by name. The real agent, the simulated har
 once; what each command does in full is in the tests of its own.
 """
 
+import asyncio
 import itertools
+import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,6 +18,11 @@ from zoneinfo import ZoneInfo
 import pytest
 from gantry import Gantry, gantry
 from support import ask, eventually
+
+from gantry_agent.agent import DATABASE
+from gantry_agent.console import door
+from gantry_agent.store import Store
+from gantry_agent.text import Text, read_kept
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
 
@@ -152,7 +160,7 @@ TABLE: Mapping[int, Row] = {
         "1.access",
         {"cardInfos": []},
         (({"cardInfos": [{"cardId": "1", "expireDate": "2030-02-30"}]}, "expireDate"), ({}, "cardInfos")),
-        {"silent": "未同步", "ignore": "未同步"},
+        {"silent": "未同步", "exception": "未同步", "ignore": "未同步"},
     ),
     8: Row(
         {"onOff": "0"},
@@ -170,7 +178,14 @@ TABLE: Mapping[int, Row] = {
         (({"cabinetId": "2", "testStartStop": "7"}, "testStartStop"),),
         USUAL,
     ),
-    10: Row({"cabinetId": "2"}, lambda _site: None, refused=(({"cabinetId": "9"}, "cabinetId"),)),
+    10: Row(
+        {"cabinetId": "2"},
+        lambda _site: None,
+        "2.power",
+        None,
+        (({"cabinetId": "9"}, "cabinetId"),),
+        {"silent": "无应答", "exception": "拒绝"},
+    ),
 }
 FAULTS: Mapping[str, dict[str, Any]] = {
     "exception": {"code": 6},
@@ -273,8 +288,45 @@ def test_what_is_wrong_or_not_configured_is_refused_by_its_name(site: Gantry, nu
     assert TABLE[number].shows(site) == before
 
 
+def frames(steps: Iterable[Text], did: str) -> list[str]:
+    return [step.en.replace(f" {did} ", " ", 1) for step in steps if f" {did} " in step.en]
+
+
+async def rehearsed(site: Gantry, number: int, fields: Fields) -> tuple[dict[str, str], list[Text]]:
+    """Ask as `gantry-agent command --dry-run` does: the answer, and the steps."""
+    business = {"cmd": str(number), **fields}
+    question = {"ask": "command", "method": "cabinetControl", "business": business, "dry": True}
+    said = [step async for step in door.ask(site.folder / "state" / door.NAME, question)]
+    return said[-1]["answer"], [Text(**step) for one in said[:-1] for step in one["steps"]]
+
+
+async def audited(site: Gantry) -> list[Text]:
+    """The steps of the newest entry."""
+    async with Store(site.folder / "state" / DATABASE, readonly=True) as store:
+        (newest,) = await store.audit_entries(0.0, 1e12, 1)
+    return [read_kept(step) for step in newest.entry.steps]
+
+
+@pytest.mark.parametrize("number", [number for number in TABLE if TABLE[number].device and number != 10])
+def test_a_dry_run_moves_nothing_and_tells_the_very_frames_that_the_order_then_writes(site: Gantry, number: int):
+    row = TABLE[number]
+    if number in {8, 9}:
+        eventually(lambda: at_rest(site), 30, "mains and batteries are well")
+    before = row.shows(site)
+    answer, steps = asyncio.run(rehearsed(site, number, row.fields))
+    assert answer == DONE
+    time.sleep(0.1)
+    assert row.shows(site) == before
+    assert cmd(site, number, row.fields) == DONE
+    assert (told := frames(steps, "would write"))
+    assert frames(asyncio.run(audited(site)), "write") == told
+    put_back(site, number, before)
+
+
 def test_the_result_of_a_battery_test_is_asked_as_often_as_one_likes(site: Gantry):
     for _ in range(2):
         answer = site.order({"cmd": "10", "cabinetId": "2"})
         assert answer["code"] == "1000"
         assert len(answer["batterysTestResult"]) == 9
+    (step,) = asyncio.run(audited(site))
+    assert re.fullmatch(r"2\.power keeps as its newest record: (none|testStartTime [^{}']*)", step.en)

@@ -2,16 +2,20 @@
 
 import sqlite3
 from dataclasses import replace
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gantry_agent.cli.audit import window
 from gantry_agent.core.audit import Anchor, Break, Entry, Kept, mark, verify
 from gantry_agent.store import audit
 from gantry_agent.store.database import MIGRATIONS
 
 NONE = Anchor()
+SHANGHAI = ZoneInfo("Asia/Shanghai")
 ENTRIES = [
     Entry(
         1764000000.0 + n, "10.0.0.5", "cloud", "cabinetControl cmd=2", f"{n:064x}", "Unlock", ("w", "r"), "done", "1000"
@@ -94,6 +98,23 @@ def test_no_two_entries_share_a_mark_for_the_way_their_texts_are_joined(texts, d
     entries = [Entry(0.0, who, "", what, "", "", tuple(steps)) for who, what, steps in texts]
     marks = {mark("", 1, entry): entry for entry in entries}
     assert len(marks) == len(set(entries))
+
+
+@pytest.mark.parametrize(
+    ("asked", "now", "first", "last"),
+    [
+        ("03:12", "2026-11-24 14:00", "2026-11-24 03:02", "2026-11-24 03:22"),
+        ("03:12", "2026-11-24 03:00", "2026-11-23 03:02", "2026-11-23 03:22"),  # the last time it was that late
+        ("3:12:30", "2026-11-24 14:00", "2026-11-24 03:02:30", "2026-11-24 03:22:30"),
+        ("2026-11-20 03:12", "2026-11-24 14:00", "2026-11-20 03:02", "2026-11-20 03:22"),
+        ("2026-11-20", "2026-11-24 14:00", "2026-11-20", "2026-11-21"),
+    ],
+)
+def test_what_happened_is_looked_for_around_a_time_of_the_gantry(asked, now, first, last):
+    def at(text: str) -> float:
+        return datetime.fromisoformat(text).replace(tzinfo=SHANGHAI).timestamp()
+
+    assert window(asked, SHANGHAI, at(now)) == (at(first), at(last))
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ UNLOCK, LOCK, OPEN, CLOSE = {"locked": False}, {"locked": True}, {"closed": Fals
         ([OPEN, CLOSE], False, UnlockType.LOCKED, None, False),
         ([REMOTE, UNLOCK, LOCK], False, UnlockType.LOCKED, None, False),
         ([REMOTE, UNLOCK, LOCK, UNLOCK], False, UnlockType.KEY, None, False),
+        ([UNLOCK, REMOTE, LOCK, UNLOCK], False, UnlockType.KEY, None, False),
         ([{"closed": False, "locked": False}], False, UnlockType.KEY, None, False),
     ],
 )
@@ -71,6 +72,18 @@ def test_every_change_of_lock_and_contact_is_in_the_tables_and_nothing_else():
     assert set(doors.CONTACT) == {
         (b, a, lock) for b in positions for a in (False, True) if a is not b for lock in positions
     }
+
+
+@pytest.mark.parametrize("defended", [False, True])
+@pytest.mark.parametrize(("before", "now", "locked"), doors.CONTACT)
+def test_only_an_opening_that_was_seen_is_illegal_when_locked_or_else_in_defence_mode(before, now, locked, defended):
+    rang = before is False
+    state = DoorState(closed=before, locked=locked, illegal=rang, sounding=rang)
+    state = observe(state, closed=now, locked=None, defended=defended, at=7.0, mono=1.0)
+    opened = before is True and not now
+    assert state.illegal == (opened and (defended or locked is True))
+    assert state.sounding == (opened and defended)
+    assert (state.closed, state.changed_at) == (now, 7.0)
 
 
 @pytest.mark.parametrize(

@@ -56,8 +56,9 @@ def test_what_was_due_between_two_stretches_is_missing_for_the_reason_that_ended
     assert gaps(books, 0, 6000, running=True) == (Gap(CABINET, 1800, 3600, 4, cause),)
 
 
-def test_a_process_that_died_while_building_a_record_left_its_tick_outside_its_stretch():
-    books = Books([stretch(0, 1799, KILLED), stretch(1803, 2500)], [span(0, 1200), span(2400, 2400)], [])
+@pytest.mark.parametrize("seen", [1799.0, 1799.4, 1799.99])
+def test_a_process_that_died_while_building_a_record_left_its_tick_outside_its_stretch(seen):
+    books = Books([stretch(0, seen, KILLED), stretch(1803, 2500)], [span(0, 1200), span(2400, 2400)], [])
     assert gaps(books, 0, 2500, running=True) == (Gap(CABINET, 1800, 1800, 1, KILLED),)
 
 
