@@ -25,7 +25,7 @@ from gantry_agent.field.parts import Parts, askable
 from gantry_agent.field.product import Profile
 from gantry_agent.field.request import Block, Reply, Request, Timing
 from gantry_agent.field.rota import Rota, Turn
-from gantry_agent.field.unit import Lanes, Unit, begin, gone, keep_earlier, partial, relook_s, watched
+from gantry_agent.field.unit import Lanes, Unit, begin, doubtful, gone, keep_earlier, partial, relook_s, watched
 from gantry_agent.model import (
     Answered,
     BadReply,
@@ -285,6 +285,10 @@ class Poller:
                 unit.locate_at = 0.0
             self._failed(unit, turn, e)
         else:
+            turn.doubted = not turn.doubted and doubtful(unit, values)
+            if turn.doubted:
+                self._rota.put_off(turn, turn.due)
+                return
             missing = [point.key for point in turn.block.points if point.table and gone(unit, point.key, values)]
             now = time.monotonic()
             if turn.read_at is not None:

@@ -116,6 +116,7 @@ class Point:
     terminal: str = ""  # points of one terminal are one contact, set as input or as output
     pulse: Pulse | None = None  # of a point that is written: it ends even if this program does not live to see it
     shows: Shows | None = None  # a point that shows cards: the site may name it as a reader
+    again: bool = False  # a value that means nothing here is asked for once more before it counts as none
 
 
 @dataclass(frozen=True, slots=True)

@@ -268,11 +268,12 @@ class PartReader:
         if pulse and write is None:
             entries.complain("pulse", zh="须与 write 一起给出", en="cannot be given without write")
         shows = self.shows(entries.entries("shows")) if entries.has("shows") else None
+        again = not row and entries.flag("again")
         entries.finish()
         if name is None:
             return None
         key = key_of(name.member, name.number or 1, name.field)
-        return Point(key, place, encoding, unit, lane, inferred, write, terminal, pulse, shows)
+        return Point(key, place, encoding, unit, lane, inferred, write, terminal, pulse, shows, again)
 
     def shows(self, entries: Entries) -> Shows:
         """What tells that a point which shows cards shows one anew."""

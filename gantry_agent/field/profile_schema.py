@@ -150,6 +150,7 @@ def _point(*, row: bool) -> Schema:
         "unit": {"type": "string"},
         "lane": one_of(("fast", "slow")),
         "inferred": FLAG,
+        **({} if row else {"again": FLAG}),
         "write": {"anyOf": [TEXT, sets, registers, by_value]},
         "terminal": TEXT,
         "pulse": _pulse(place, an_object),

@@ -50,6 +50,7 @@ class Turn:
     read_at: float | None = None  # of the latest answer, None after a miss
     tried: bool = False
     dropped: bool = False
+    doubted: bool = False  # the latest answer had a value that is to be read again
     parts: tuple[Block, ...] = ()  # left of the block while it is asked in parts
     read: dict[str, Value | Quality] = field(default_factory=dict)  # by the parts before those
 

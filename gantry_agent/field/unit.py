@@ -55,11 +55,14 @@ class Unit:
     before: dict[str, derive.Sample] = field(default_factory=dict)  # of counters, RATE_SPAN_S ago or more
     between: dict[str, derive.Sample] = field(default_factory=dict)  # what `before` will be next
     counters: frozenset[str] = frozenset()  # points whose rate is asked for
+    unsteady: frozenset[str] = frozenset()  # points that are read `again` before it is believed that they say nothing
 
 
 def begin(device: Device, profile: Profile) -> Unit:
     counters = frozenset(str(d.operands[0]) for d in profile.derived if d.operation == "rate")
-    return Unit(device, profile, UnitState(device.key), derive.Deriver(profile, device), counters=counters)
+    unsteady = frozenset(key for key, point in profile.points.items() if point.again)
+    state, deriver = UnitState(device.key), derive.Deriver(profile, device)
+    return Unit(device, profile, state, deriver, counters=counters, unsteady=unsteady)
 
 
 def keep_earlier(unit: Unit, key: str, sample: derive.Sample) -> None:
@@ -83,6 +86,11 @@ def watched(unit: Unit, read: Collection[str]) -> dict[str, Value | Quality]:
     """Give the points that the site watches raw, all of them as soon as one was read."""
     wanted = unit.device.watched
     return {} if wanted.isdisjoint(read) else {key: unit.now[key].value for key in wanted if key in unit.now}
+
+
+def doubtful(unit: Unit, values: Mapping[str, Value | Quality]) -> bool:
+    """Tell whether a point that is known to give garbage now and then has done so: it is worth another look."""
+    return any(values.get(key) is Quality.NO_DATA for key in unit.unsteady)
 
 
 def gone(unit: Unit, key: str, values: Mapping[str, Value | Quality]) -> bool:
